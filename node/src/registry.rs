@@ -87,6 +87,7 @@ use self::serve::{DonatedLimit, Serving, be_courteous, serve_all};
 use self::spread::{SpreadSettings, Spreading, spread_all};
 use self::trust::{OwnNames, RawRule, Sharing, SharingRules, Trust, TrustError, TrustFile};
 use self::upstream::{Upstream, UpstreamUnusable};
+use crate::metrics::Metrics;
 use crate::net::{Inbound, Network};
 use crate::store::{CacheLimits, Store};
 use crate::webhook::WebhookUrl;
@@ -196,7 +197,8 @@ impl Registry {
             web_seeds,
         ));
         let fetching =
-            Arc::new(Fetching::new(store.clone(), network.clone(), resolver.clone(), limits, zone));
+            Fetching::new(store.clone(), network.clone(), resolver.clone(), limits, zone, Metrics::default());
+        let fetching = Arc::new(fetching);
         let client = DomainClient::new(domains);
         let domains = Arc::new(Domains::new(trust.clone(), network.clone(), resolver.clone(), client));
         let puller = Arc::new(Puller {

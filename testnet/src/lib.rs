@@ -23,6 +23,7 @@ pub mod endpoint;
 
 pub mod measure;
 pub mod nginx;
+pub mod prometheus;
 
 pub mod asker;
 pub mod author;

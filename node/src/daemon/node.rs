@@ -184,7 +184,9 @@ impl Node {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
                 let guard = |address| Guard::new(address, token, page.tokens(), origins);
-                let server = HttpServer::start(router.clone(), config.http, &home.socket(), guard).await?;
+                let server =
+                    HttpServer::start(router.clone(), config.http, &home.socket(), guard, registry.metrics())
+                        .await?;
                 let own = format!("http://{}", server.address());
                 if config.upstream.as_ref().is_some_and(|it| it.endpoint == own) {
                     return Err(NodeError::OwnUpstream { endpoint: own });

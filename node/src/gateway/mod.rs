@@ -13,6 +13,7 @@ mod base_url;
 mod behind;
 mod blob;
 pub mod guard;
+mod metrics;
 mod owner;
 pub mod server;
 mod signer;
@@ -23,6 +24,7 @@ use axum::Router;
 
 pub use self::page::{Page, PageTokens};
 pub use self::signer::Signer;
+use crate::metrics::Dialect;
 use crate::registry::Registry;
 use crate::registry::upstream::Upstream;
 
@@ -30,11 +32,12 @@ use crate::registry::upstream::Upstream;
 /// repositories of unknown publishers. `page` holds what tabs share.
 pub fn router(registry: Registry, signer: Option<Signer>, upstream: Option<Upstream>, page: Page) -> Router {
     Router::new()
-        .merge(admin::router(registry.clone()))
-        .merge(page::router(registry.clone(), page))
-        .merge(uploads::router(registry.clone()))
-        .merge(hf::router(registry.clone(), signer.clone(), upstream))
-        .merge(oci::router(registry, signer))
+        .merge(metrics::of(Dialect::Api, admin::router(registry.clone())))
+        .merge(metrics::of(Dialect::Api, metrics::router(registry.clone())))
+        .merge(metrics::of(Dialect::Page, page::router(registry.clone(), page)))
+        .merge(metrics::of(Dialect::Uploads, uploads::router(registry.clone())))
+        .merge(metrics::of(Dialect::HuggingFace, hf::router(registry.clone(), signer.clone(), upstream)))
+        .merge(metrics::of(Dialect::Oci, oci::router(registry, signer)))
         .method_not_allowed_fallback(unknown::method)
         .fallback(unknown::path)
 }

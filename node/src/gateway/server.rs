@@ -34,6 +34,8 @@ use self::pace::{PacedBody, PacedStream};
 pub(super) use self::turns::{BUSY, Busy, Client, Turn};
 use self::turns::{Crowd, HeldBody};
 use super::guard::{Caller, Guard};
+use super::metrics::counted;
+use crate::metrics::Metrics;
 
 /// How long requests under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -68,7 +70,7 @@ pub struct HttpServer {
 
 impl HttpServer {
     /// Serves `router` on `address`, behind the `guard` for the address that it gets, and on `socket`, where every caller is
-    /// the owner.
+    /// the owner. Counts the requests of both in `metrics`.
     ///
     /// # Errors
     /// Fails where the port is taken, or the socket cannot be created.
@@ -77,6 +79,7 @@ impl HttpServer {
         address: SocketAddr,
         socket: &Path,
         guard: impl FnOnce(SocketAddr) -> Guard,
+        metrics: &Metrics,
     ) -> Result<Self, ServeError> {
         let bind = |source| ServeError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
@@ -84,13 +87,13 @@ impl HttpServer {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let bounded = router.clone().layer(middleware::from_fn_with_state(Crowd::default(), turns::admit));
-        let guarded = guard(address).protect(bounded);
+        let guarded = counted(metrics.clone(), guard(address).protect(bounded));
         tasks.spawn(serve(Port(listener), guarded, Connections::new(CONNECTIONS_MAX), stopped.clone()));
         #[cfg(unix)]
         {
             let made = unix_listener(socket)
                 .map_err(|source| ServeError::Socket { path: socket.to_owned(), source })?;
-            let owned = router.layer(Extension(Caller::Owner));
+            let owned = counted(metrics.clone(), router.layer(Extension(Caller::Owner)));
             tasks.spawn(serve(made, owned, Connections::new(SOCKET_CONNECTIONS_MAX), stopped));
         }
         Ok(Self { address, socket: socket.to_owned(), stop, tasks })

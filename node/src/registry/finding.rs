@@ -1,5 +1,5 @@
 //! The front door for what can be found: searches, pages of lists, models elsewhere, lineage, the tags of a model, what publishers
-//! take out of catalogues, and the transfers that run.
+//! take out of catalogues, the transfers that run, and the metrics.
 
 use reg_api::declarations::{Unlist, Unlistable};
 use reg_api::folder::{FolderReport, FolderRequest};
@@ -18,6 +18,7 @@ use super::catalogue::{Elsewhere, NamesHere, SearchError};
 use super::local::CatalogueError;
 use super::publish::UnlistError;
 use super::resolve::{TagPlace, ViewError};
+use crate::metrics::{Format, Metrics};
 
 impl Registry {
     /// Returns a page of the models in the store, with their proven replicas.
@@ -28,6 +29,16 @@ impl Registry {
     /// Returns the replicas of the models in the store, those in danger first.
     pub async fn health_page(&self) -> Result<HealthPage, CatalogueError> {
         self.local.health_page().await
+    }
+
+    /// Returns the counters of the node.
+    pub fn metrics(&self) -> &Metrics {
+        &self.puller.fetching.metrics
+    }
+
+    /// Returns all metrics in a format.
+    pub async fn metrics_as(&self, format: Format) -> Result<String, CatalogueError> {
+        self.local.metrics(format).await
     }
 
     /// Lists the transfers that run.

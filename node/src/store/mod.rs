@@ -51,7 +51,7 @@ mod paths;
 mod uncached;
 
 pub use self::blobs::BlobFile;
-pub use self::cache::{CacheLimits, CacheSize, GcReport, Lease, SHARE_OF_DISK};
+pub use self::cache::{CacheLimits, CacheSize, GcReport, Lease, SHARE_OF_DISK, Shares};
 pub use self::cancel::{Cancel, CancelOnDrop};
 pub use self::disk::{free_space, on_one_disk};
 pub use self::documents::DocumentKind;

@@ -95,8 +95,15 @@ const FINE: [(&str, &str); 9] = [
 ];
 
 /// One route of each dialect, which answers every client on this machine.
-const ROUTES: [&str; 6] =
-    ["/v1/models", "/v1/status", "/api/models?search=x", "/v2/", "/api/whoami-v2", "/v2/x/y/tags/list"];
+const ROUTES: [&str; 7] = [
+    "/v1/models",
+    "/v1/status",
+    "/metrics",
+    "/api/models?search=x",
+    "/v2/",
+    "/api/whoami-v2",
+    "/v2/x/y/tags/list",
+];
 
 /// Sends these very bytes, and returns the status and the answer.
 fn raw(daemon: &Daemon, request: &str) -> (u16, String) {

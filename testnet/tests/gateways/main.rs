@@ -3,6 +3,7 @@
 mod crowds;
 mod guard;
 mod local_api;
+mod metrics;
 mod starting;
 
 mod page;

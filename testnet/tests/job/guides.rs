@@ -40,6 +40,7 @@ pages! {
     following_runs: "docs/guide/following.md",
     gateways_runs: "docs/guide/gateways.md",
     health_runs: "docs/guide/health.md",
+    metrics_runs: "docs/guide/metrics.md",
     names_runs: "docs/guide/names.md",
     offline_runs: "docs/guide/offline.md",
     page_runs: "docs/guide/page.md",

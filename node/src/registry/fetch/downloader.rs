@@ -35,6 +35,7 @@ use super::throttle::Throttle;
 use super::traffic::Way;
 use super::web_server::{Order, Sink};
 use super::web_source::{WebSeeds, WebSources};
+use crate::metrics::Unwanted;
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::registry::limits::{
     FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, PAUSED_RETRY_MS, SOURCES_MAX, WEB_HEAD_START, WRITES_AT_ONCE,
@@ -469,7 +470,7 @@ impl<'a> Downloader<'a> {
     }
 
     fn placed(&mut self, peer: PeerId, nearness: Nearness) {
-        if self.peers.contains(&peer) {
+        if self.peers.placed(&peer, nearness) {
             self.feed(Input::PeerIs { peer: SourceId::Peer(peer), nearness });
         }
     }
@@ -572,6 +573,7 @@ impl<'a> Downloader<'a> {
             of == source && piece.is_some_and(|piece| self.scheduler.is_owed(request, piece))
         });
         if !is_owed {
+            self.fetching.metrics.piece_rejected(Unwanted::Unasked);
             if let SourceId::Peer(peer) = source {
                 self.peers.ignore(&peer, bytes.len());
             }
@@ -595,7 +597,10 @@ impl<'a> Downloader<'a> {
         self.writes.count -= 1;
         match result {
             // The piece came twice: the scheduler requests the last pieces of a blob from two sources.
-            Ok(()) if !self.scheduler.is_owed(request, piece) => Ok(()),
+            Ok(()) if !self.scheduler.is_owed(request, piece) => {
+                self.fetching.metrics.piece_rejected(Unwanted::Twice);
+                Ok(())
+            }
             Ok(()) => {
                 self.progressed();
                 self.count(blob, piece, source, bytes as u64, way);
@@ -604,6 +609,7 @@ impl<'a> Downloader<'a> {
                 Ok(())
             }
             Err(WritePieceError::Mismatch { .. }) => {
+                self.fetching.metrics.piece_rejected(Unwanted::Mismatch);
                 self.feed(Input::Failed { request, piece });
                 match source {
                     SourceId::Peer(peer) => self.on_mismatch(peer, blob, piece),
@@ -623,7 +629,7 @@ impl<'a> Downloader<'a> {
         let source = match source {
             SourceId::Peer(peer) => {
                 self.peers.returning.has_sent(peer);
-                self.fetching.traffic.count_fetched(peer, bytes, way);
+                self.fetching.traffic.count_fetched(peer, bytes, way, self.peers.is_near(&peer));
                 self.fetching.network.was_of_use(peer);
                 Source::Peer(peer)
             }

@@ -2,10 +2,10 @@
 
 use reg_api::request::Priority;
 use reg_api::web_seed::WebSeed;
-use reg_proto::peer::PeerId;
+use reg_proto::peer::{Address, PeerId};
 use tokio::sync::watch;
 
-use super::{Fetching, Pull, Pulling, TransferLimits, WebSeeds};
+use super::{Fetching, Pull, Pulling, TransferLimits, WebSeeds, nearness};
 use crate::registry::resolve::Resolved;
 
 impl Fetching {
@@ -41,6 +41,16 @@ impl Fetching {
     /// Tells whether the rate limits hold for a peer.
     pub async fn is_limited(&self, peer: PeerId) -> bool {
         self.limits().local || !self.network.is_near(peer).await
+    }
+
+    /// Tells whether a connected peer is on this machine or in the zone.
+    pub async fn is_in_zone(&self, peer: PeerId) -> bool {
+        nearness::of(&self.network, peer, &self.zone).await.is_near()
+    }
+
+    /// Tells whether a peer that is connected at these addresses is on this machine or in the zone.
+    pub fn are_in_zone(&self, addresses: &[Address]) -> bool {
+        self.zone.nearest(addresses).is_near()
     }
 }
 

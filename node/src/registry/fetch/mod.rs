@@ -41,6 +41,7 @@ use tokio::sync::watch;
 
 use self::downloads::Downloads;
 use self::small::SmallTurns;
+use crate::metrics::Metrics;
 use crate::net::{Network, PieceBytes, PiecePool};
 use crate::registry::resolve::Resolver;
 use crate::store::{Intake, Store};
@@ -72,6 +73,8 @@ pub struct Fetching {
     pub priorities: Priorities,
     downloads: Downloads,
     pub traffic: Traffic,
+    /// The counters of the node.
+    pub metrics: Metrics,
     limits: watch::Sender<TransferLimits>,
     /// The limit on what is fetched, for all pulls together; it may be none.
     throttle: Arc<Throttle>,
@@ -88,6 +91,7 @@ impl Fetching {
         resolver: Arc<Resolver>,
         limits: TransferLimits,
         zone: Zone,
+        metrics: Metrics,
     ) -> Self {
         Self {
             store,
@@ -97,7 +101,8 @@ impl Fetching {
             intake: Intake::start(),
             priorities: Priorities::default(),
             downloads: Downloads::default(),
-            traffic: Traffic::default(),
+            traffic: Traffic::new(metrics.clone()),
+            metrics,
             limits: watch::Sender::new(limits),
             throttle: Throttle::new(limits.down),
             zone: Arc::new(zone),

@@ -61,6 +61,11 @@ impl Zone {
         }
     }
 
+    /// Tells how near a peer is by the nearest of its connections; far where there is none.
+    pub(super) fn nearest(&self, addresses: &[Address]) -> Nearness {
+        addresses.iter().map(|address| self.nearness(address)).min().unwrap_or_default()
+    }
+
     fn contains(&self, ip: IpAddr) -> bool {
         match (&self.0, ip) {
             (Some(subnets), ip) => subnets.iter().any(|subnet| subnet.contains(ip)),
@@ -118,8 +123,7 @@ impl fmt::Display for Subnet {
 pub(super) async fn of(network: &Network, peer: PeerId, zone: &Zone) -> Nearness {
     let peers = network.peers().await;
     let info = peers.into_iter().find(|info| info.peer == peer);
-    let nearest = info.and_then(|info| info.addresses.iter().map(|address| zone.nearness(address)).min());
-    nearest.unwrap_or_default()
+    info.map(|info| zone.nearest(&info.addresses)).unwrap_or_default()
 }
 
 #[cfg(test)]

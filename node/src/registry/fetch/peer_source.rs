@@ -12,7 +12,7 @@ use reg_proto::digest::Digest;
 use reg_proto::limits::BLOBS_FOLLOWED_MAX;
 use reg_proto::peer::PeerId;
 use reg_proto::wire::Frame;
-use reg_transfer::HEARD_BYTES;
+use reg_transfer::{HEARD_BYTES, Nearness};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -31,6 +31,8 @@ pub(super) struct PeerSource {
     opened: Instant,
     /// Whether the peer has said that it holds a wanted piece.
     pub holds_any: bool,
+    /// How near the peer is: far until that is known.
+    pub nearness: Nearness,
     heard: Heard,
     ways: Arc<AtomicU32>,
     /// The number of ways that was told last.
@@ -68,7 +70,17 @@ impl PeerSource {
         tasks.spawn(read(reader, answers, deliver));
         tasks.spawn(write(peer, writer, to_send));
         let (followed, opened) = (BTreeSet::new(), Instant::now());
-        Ok(Self { frames, followed, opened, holds_any: false, heard, ways, told_ways: 0, _tasks: tasks })
+        Ok(Self {
+            frames,
+            followed,
+            opened,
+            holds_any: false,
+            nearness: Nearness::default(),
+            heard,
+            ways,
+            told_ways: 0,
+            _tasks: tasks,
+        })
     }
 
     /// Follows at most [`BLOBS_FOLLOWED_MAX`] of the missing blobs, and unfollows all others.

@@ -116,6 +116,20 @@ impl Peers {
         self.placing.spawn(async move { (peer, nearness::of(&network, peer, &zone).await) });
     }
 
+    /// Notes how near a peer is. Returns whether it has an open stream.
+    pub(super) fn placed(&mut self, peer: &PeerId, nearness: Nearness) -> bool {
+        match self.sources.get_mut(peer) {
+            Some(source) => source.nearness = nearness,
+            None => return false,
+        }
+        true
+    }
+
+    /// Tells whether a peer is on this machine or in the zone. One of which that is not known yet counts as far.
+    pub(super) fn is_near(&self, peer: &PeerId) -> bool {
+        self.sources.get(peer).is_some_and(|source| source.nearness.is_near())
+    }
+
     /// Closes the stream of a peer.
     pub(super) fn remove(&mut self, peer: &PeerId) {
         self.sources.remove(peer);

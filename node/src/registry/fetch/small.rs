@@ -21,6 +21,7 @@ use tracing::debug;
 
 use super::traffic::Way;
 use super::{Fetching, Pulling};
+use crate::metrics::Unwanted;
 use crate::net::FrameWriter;
 use crate::registry::limits::{
     BUSY_WAIT_MAX, SMALL_AGAIN, SMALL_BATCH_BLOBS, SMALL_BATCH_BYTES, SMALL_BLOB_BYTES_MAX, SMALL_PEERS_MAX,
@@ -49,6 +50,8 @@ struct Fetch<'a> {
     fetching: &'a Fetching,
     missing: BTreeMap<Digest, BlobLayout>,
     peers: BTreeMap<PeerId, u64>,
+    /// Whether the peer that is asked now is in the zone.
+    is_near: bool,
     batch: Vec<Vec<u8>>,
     batch_bytes: usize,
     storing: Option<JoinHandle<Result<(), WriteError>>>,
@@ -105,6 +108,7 @@ impl Fetching {
             fetching: self,
             missing: blobs,
             peers: BTreeMap::new(),
+            is_near: false,
             batch: Vec::new(),
             batch_bytes: 0,
             storing: None,
@@ -146,6 +150,8 @@ impl Fetch<'_> {
     async fn fetch_from(&mut self, peer: PeerId, pulling: &Pulling) -> Result<(), WriteError> {
         let opened = timeout(SMALL_STALL, self.fetching.network.open_stream(peer)).await;
         let Ok(Ok((mut reader, mut writer))) = opened else { return Ok(()) };
+        self.is_near = self.fetching.is_in_zone(peer).await;
+        let metrics = &self.fetching.metrics;
         let mut asked = Asked { left: self.missing.keys().copied().collect(), ..Asked::default() };
         let mut pace = Window::begin();
         while asked.is_any() && !self.fetching.priorities.is_paused(pulling) {
@@ -162,8 +168,12 @@ impl Fetch<'_> {
             };
             match frame {
                 Frame::Piece { id, piece: 0, bytes } => {
-                    let Some(blob) = asked.under_way.remove(&id) else { continue };
+                    let Some(blob) = asked.under_way.remove(&id) else {
+                        metrics.piece_rejected(Unwanted::Unasked);
+                        continue;
+                    };
                     if Digest::of(&bytes) != blob {
+                        metrics.piece_rejected(Unwanted::Mismatch);
                         debug!(%peer, %blob, "a peer sent wrong bytes");
                         self.fetching.resolver.ban(peer);
                         break;
@@ -188,7 +198,7 @@ impl Fetch<'_> {
 
     async fn take(&mut self, peer: PeerId, blob: Digest, bytes: Vec<u8>) -> Result<(), WriteError> {
         let length = bytes.len() as u64;
-        self.fetching.traffic.count_fetched(peer, length, Way::Stream);
+        self.fetching.traffic.count_fetched(peer, length, Way::Stream, self.is_near);
         if !self.peers.contains_key(&peer) {
             self.fetching.network.was_of_use(peer);
         }

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::peer::PeerId;
+
+use crate::metrics::{Metrics, Place, Source};
 
 /// How many peers are counted one by one. The sums count all peers.
 const PEERS_MAX: usize = 4096;
 
-/// The counters, in payload bytes of pieces.
-#[derive(Debug, Default)]
+/// The counters, in payload bytes of pieces. The sums are those of [`Metrics`].
+#[derive(Debug)]
 pub struct Traffic {
-    served: AtomicU64,
-    /// Bytes of pieces that this node sent for the first time.
-    served_first: AtomicU64,
-    fetched: AtomicU64,
+    metrics: Metrics,
     peers: Mutex<BTreeMap<PeerId, Bytes>>,
 }
 
@@ -45,39 +43,41 @@ impl Bytes {
 }
 
 impl Traffic {
+    /// Returns the counters of a node that has exchanged nothing yet.
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, peers: Mutex::default() }
+    }
+
     /// Counts bytes that were sent to a peer; `is_first` says whether this node sends that piece for the first time.
-    pub fn count_served(&self, peer: PeerId, bytes: u64, is_first: bool, way: Way) {
-        self.served.fetch_add(bytes, Ordering::Relaxed);
-        if is_first {
-            self.served_first.fetch_add(bytes, Ordering::Relaxed);
-        }
+    pub fn count_served(&self, peer: PeerId, bytes: u64, is_first: bool, way: Way, place: Place) {
+        self.metrics.sent(place, bytes, is_first);
         self.with(peer, |it| it.count(bytes, way, |it| &mut it.served));
     }
 
-    /// Counts bytes that were fetched from a peer.
-    pub fn count_fetched(&self, peer: PeerId, bytes: u64, way: Way) {
-        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts a piece that was fetched from a peer and verified.
+    pub fn count_fetched(&self, peer: PeerId, bytes: u64, way: Way, is_near: bool) {
+        self.metrics.piece_verified(Source::of_peer(is_near), bytes);
         self.with(peer, |it| it.count(bytes, way, |it| &mut it.fetched));
     }
 
-    /// Counts bytes that were fetched from a web seed.
+    /// Counts a piece that was fetched from a web seed and verified.
     pub fn count_web(&self, bytes: u64) {
-        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+        self.metrics.piece_verified(Source::WebSeed, bytes);
     }
 
     /// Returns the bytes that were sent to all peers.
     pub fn served(&self) -> u64 {
-        self.served.load(Ordering::Relaxed)
+        self.metrics.all_sent()
     }
 
     /// Returns the bytes of pieces that were sent for the first time.
     pub fn served_first(&self) -> u64 {
-        self.served_first.load(Ordering::Relaxed)
+        self.metrics.all_sent_first()
     }
 
     /// Returns the bytes that were fetched from all peers and web seeds.
     pub fn fetched(&self) -> u64 {
-        self.fetched.load(Ordering::Relaxed)
+        self.metrics.received(&Source::SWARM)
     }
 
     /// Returns the bytes that were exchanged with one peer.

@@ -90,6 +90,11 @@ impl Health {
         }
     }
 
+    /// Returns the models that are audited and not in the store.
+    pub(super) fn elsewhere(&self) -> BTreeSet<Digest> {
+        self.candidates().ready.keys().copied().collect()
+    }
+
     /// Tells whether what was counted of a model stays although nothing is asked of it.
     pub(super) fn is_waiting(&self, manifest: &Digest) -> bool {
         self.candidates().waiting.contains(manifest)

@@ -95,6 +95,7 @@ impl Health {
     /// Takes what came of a piece.
     fn answered(&self, ask: &Ask, asked: Asked) {
         let Asked { answer, bytes, zone } = asked;
+        self.fetching.metrics.audited(answer, bytes);
         if bytes > 0 {
             self.spent.count(ask.model, bytes, clock::now());
         }

@@ -8,11 +8,34 @@ use reg_api::report::ModelSummary;
 use reg_commons::{Failure, PASSES_NEEDED, PeerCopy};
 
 use super::Health;
+use crate::metrics::ReplicaStates;
 
 impl Health {
     /// Returns the bytes that audits have fetched.
     pub fn spent(&self) -> Audited {
-        self.spent.all(clock::now())
+        let since_start = self.fetching.metrics.audited_bytes();
+        Audited { last_hour: self.spent.last_hour(clock::now()), since_start }
+    }
+
+    /// Counts the audited models in the store by their replicas. Where this node has audited nothing, there are none.
+    pub fn states(&self) -> ReplicaStates {
+        let mut counted = ReplicaStates::default();
+        // The file of an earlier node is not read for this.
+        if !self.settings.audits || self.state.get().is_none() {
+            return counted;
+        }
+        let elsewhere = self.elsewhere();
+        let (state, now) = (self.state(), self.pace.now());
+        for manifest in state.models.keys().filter(|it| !elsewhere.contains(it)) {
+            let is_endangered = state.observations.get(manifest).is_some_and(|it| it.is_endangered);
+            let has_enough = state.auditor.audits().count(manifest, now).zones >= self.settings.target;
+            match (is_endangered, has_enough) {
+                (true, _) => counted.endangered += 1,
+                (false, true) => counted.enough += 1,
+                (false, false) => counted.scarce += 1,
+            }
+        }
+        counted
     }
 
     /// Reports on models in the store.

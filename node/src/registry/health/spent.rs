@@ -1,10 +1,8 @@
-//! [`Spent`]: the bytes that audits have fetched, since the start and in the last hour.
+//! [`Spent`]: the bytes that audits have fetched in the last hour.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use reg_api::health::Audited;
 use reg_proto::digest::Digest;
 
 /// Entries for the last hour: one for each model and minute. The default budget makes some 100 of them. With more, the oldest
@@ -21,17 +19,16 @@ struct Entry {
     bytes: u64,
 }
 
-/// The bytes that audits have fetched. Times are in seconds since 1970.
+/// The bytes that audits have fetched in the last hour; [`Metrics`](crate::metrics::Metrics) has those since the start. Times
+/// are in seconds since 1970.
 #[derive(Debug, Default)]
 pub(super) struct Spent {
-    since_start: AtomicU64,
     recent: Mutex<VecDeque<Entry>>,
 }
 
 impl Spent {
     /// Counts bytes of a model that were fetched now.
     pub(super) fn count(&self, model: Digest, bytes: u64, now: u64) {
-        self.since_start.fetch_add(bytes, Ordering::Relaxed);
         let (minute, mut recent) = (now / 60, self.recent());
         let same = recent.iter_mut().rev().take_while(|it| it.minute == minute).find(|it| it.model == model);
         match same {
@@ -43,10 +40,9 @@ impl Spent {
         }
     }
 
-    /// Returns what was fetched.
-    pub(super) fn all(&self, now: u64) -> Audited {
-        let last_hour = self.recent().iter().filter(|it| !is_old(it, now)).map(|it| it.bytes).sum();
-        Audited { last_hour, since_start: self.since_start.load(Ordering::Relaxed) }
+    /// Returns what was fetched in the last hour.
+    pub(super) fn last_hour(&self, now: u64) -> u64 {
+        self.recent().iter().filter(|it| !is_old(it, now)).map(|it| it.bytes).sum()
     }
 
     /// Returns what was fetched of each model in the last hour.
@@ -72,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_hour_forgets_and_the_start_does_not() {
+    fn the_last_hour_forgets() {
         let (spent, one, two) = (Spent::default(), Digest::of(b"1"), Digest::of(b"2"));
         for (model, bytes, minute) in [(one, 5, 0), (two, 7, 0), (one, 1, 0), (one, 2, 30)] {
             spent.count(model, bytes, minute * 60);
@@ -80,11 +76,11 @@ mod tests {
         let of = |minute: u64| {
             let models = spent.by_model(minute * 60);
             let bytes = [one, two].map(|it| models.get(&it).copied().unwrap_or(0));
-            (spent.all(minute * 60).last_hour, bytes)
+            (spent.last_hour(minute * 60), bytes)
         };
         assert_eq!(of(59), (15, [8, 7]));
         assert_eq!(of(60), (2, [2, 0]));
-        assert_eq!((of(90), spent.all(90 * 60).since_start), ((0, [0, 0]), 15));
+        assert_eq!(of(90), (0, [0, 0]));
         spent.count(two, 1, 200 * 60);
         assert_eq!(spent.recent().len(), 1);
         (0..ENTRIES_MAX as u32 + 5).for_each(|n| spent.count(Digest::of(&n.to_le_bytes()), 1, 200 * 60));

@@ -15,6 +15,7 @@ mod listing;
 mod log;
 mod pages;
 mod peers;
+mod readings;
 mod rows;
 mod seeding;
 mod share;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex};
 use reg_api::clock;
 use tokio::sync::Notify;
 
+use self::readings::LastReadings;
 use crate::net::Network;
 use crate::registry::announce::News;
 use crate::registry::catalogue::Cataloguing;
@@ -63,6 +65,8 @@ pub struct Local {
     deriving: Mutex<()>,
     /// Tells that models were removed.
     removed: Notify,
+    /// What monitoring was told last.
+    readings: LastReadings,
     /// When the node started, in seconds since 1970.
     started: u64,
 }
@@ -74,6 +78,7 @@ impl Local {
         let (trust, news, resolver) = (puller.trust.clone(), puller.news.clone(), puller.resolver.clone());
         let fetching = puller.fetching.clone();
         let (deriving, removed, started) = (Mutex::default(), Notify::new(), clock::now());
+        let readings = LastReadings::default();
         Self {
             store,
             network,
@@ -86,6 +91,7 @@ impl Local {
             health,
             deriving,
             removed,
+            readings,
             started,
         }
     }

@@ -72,6 +72,11 @@ impl From<ShareError> for PullError {
 }
 
 impl PullError {
+    /// Tells whether the owner of this node has ended the pull.
+    pub(super) const fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Download(DownloadError::Cancelled))
+    }
+
     /// Tells whether the sources that said they have a version did not send it, so that another version may be used.
     pub(super) const fn is_withheld(&self) -> bool {
         matches!(

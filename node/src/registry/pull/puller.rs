@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use reg_api::check::Check;
 use reg_api::consent::Consent;
 use reg_api::domain::AskDomain;
+use reg_api::fault::Fault;
 use reg_api::receipt::{Measured, ReceiptFile};
 use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
@@ -29,6 +30,7 @@ use super::by_ticket::note_moved;
 use super::early::{Step, Steps, tell};
 use super::error::PullError;
 use super::{Puller, into_hf_cache};
+use crate::metrics::PullEnd;
 use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
 use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
 use crate::registry::model::checked_out::{ByTag, Named};
@@ -108,6 +110,23 @@ impl Puller {
     /// # Errors
     /// See [`PullError`].
     pub async fn pull_chosen(
+        self: &Arc<Self>,
+        request: PullRequest,
+        records: RecordChoice,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
+        let counted = self.fetching.metrics.pull_begins();
+        let pulled = self.pull_uncounted(request, records, reporter).await;
+        counted.ends(match &pulled {
+            Ok(_) => PullEnd::Done,
+            Err(error) if error.is_cancelled() => PullEnd::Cancelled,
+            Err(error) => PullEnd::Failed(error.kind()),
+        });
+        pulled
+    }
+
+    /// Pulls as [`Puller::pull_chosen`] does, and counts no pull: for what this node does of itself.
+    pub(super) async fn pull_uncounted(
         self: &Arc<Self>,
         request: PullRequest,
         records: RecordChoice,

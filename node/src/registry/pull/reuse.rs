@@ -23,6 +23,7 @@ use tracing::{debug, info};
 use self::fill::{Filled, fill};
 use self::local::{LocalFile, Wanted, local_files};
 use super::{Puller, headers};
+use crate::metrics::Source;
 use crate::registry::fetch::Share;
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;
@@ -80,7 +81,8 @@ impl Puller {
             })
             .collect();
         let filled = tokio::task::spawn_blocking(move || fill(&store, &files, wanted, &teller)).await;
-        let Filled { bytes, vain } = filled.unwrap_or_default();
+        let Filled { pieces, bytes, vain } = filled.unwrap_or_default();
+        self.fetching.metrics.pieces_verified(Source::Reuse, pieces, bytes);
         info!(bytes, vain, "tensors of other models were looked through");
         bytes
     }

@@ -202,7 +202,9 @@ impl Puller {
             }
             let request = to_repair(&meant, &record, manifest, from);
             let from_store = PullRequest { offline: true, ..request.clone() };
-            let before = match self.pull(from_store, &Reporter::silent()).await {
+            let records = RecordChoice::default();
+            let pulled = self.pull_uncounted(from_store, records, &Reporter::silent()).await;
+            let before = match pulled.map_err(|error| self.with_versions(&request.reference, error)) {
                 Ok(_) | Err(PullError::Offline) => String::new(),
                 Err(error) => format!("{}; ", chain(&error)),
             };

@@ -199,7 +199,7 @@ impl Reading {
             let read = |at: u64, length: usize| {
                 let range = at..at + length as u64;
                 let read = async {
-                    reading.read(&view, file.digest, file.layout, range).await?.to_end(length).await
+                    reading.begin(&view, file.digest, file.layout, range).await?.0.to_end(length).await
                 };
                 runtime.block_on(read).map_err(|error| {
                     failed = Some(error);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::Reading;
 use super::error::ReaderError;
 use super::on_demand::OnDemand;
+use crate::metrics::Begun;
 use crate::registry::limits::{
     CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
 };
@@ -77,7 +78,8 @@ impl Drop for BlobReader {
 }
 
 impl Reading {
-    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes have arrived.
+    /// Reads `range` (in bytes) of a blob of a model for a client. It returns once the first bytes have arrived, and records how
+    /// long that took.
     ///
     /// # Errors
     /// The first bytes do not arrive within 9 s, or there is no disk space for them: see [`ReaderError`].
@@ -88,11 +90,32 @@ impl Reading {
         layout: BlobLayout,
         range: Range<u64>,
     ) -> Result<BlobReader, ReaderError> {
+        let begun = Instant::now();
+        let (reader, from) = self.begin(view, blob, layout, range).await?;
+        self.fetching.metrics.first_bytes(from, begun.elapsed());
+        Ok(reader)
+    }
+
+    /// Reads as [`Self::read`] does, also for what this node looks at itself. Returns where the first bytes came from, too.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        view: &Arc<ModelView>,
+        blob: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<(BlobReader, Begun), ReaderError> {
         let turn = self.turn().await?;
         self.store.touch(&view.digest());
         let cut = Cut { layout, range };
+        let mut from = Begun::Swarm;
         let reader = match self.open_whole(blob).await? {
-            Some(file) => BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender)),
+            Some(file) => {
+                from = Begun::Store;
+                BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender))
+            }
             None if self.network.is_offline() => return Err(ReaderError::Offline { blob }),
             None => match self.read_on_demand(view, blob, layout).await? {
                 (reader, Some(partial)) => {
@@ -104,7 +127,7 @@ impl Reading {
                 }
             },
         };
-        reader.begun().await
+        Ok((reader.begun().await?, from))
     }
 
     /// Returns the models in the store that need a blob, each with its manifest. Goes through the records of all models, for one

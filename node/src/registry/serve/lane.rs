@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::Serving;
 use super::pieces::{PieceReader, Requests};
+use crate::metrics::Place;
 use crate::net::{LaneEnd, LaneError, LaneWriter, Pace};
 use crate::registry::fetch::Way;
 
@@ -47,13 +48,13 @@ impl Drop for ServingLane {
     }
 }
 
-/// Starts the thread of a lane; `says` reports to the stream.
+/// Starts the thread of a lane to a peer at its place; `says` reports to the stream.
 ///
 /// # Errors
 /// The system has no more threads or file descriptors.
 pub(super) fn start(
     serving: Arc<Serving>,
-    peer: PeerId,
+    peer: (PeerId, Place),
     requests: Arc<Requests>,
     lane: LaneWriter,
     number: u64,
@@ -66,7 +67,7 @@ pub(super) fn start(
         let _in_runtime = runtime.enter();
         let ending = Ending { lane: number, says };
         if let Err(error) = serve(&serving, peer, &requests, lane, &ending.says, &carried) {
-            debug!(%peer, %error, "a lane that was served broke");
+            debug!(peer = %peer.0, %error, "a lane that was served broke");
         }
     })?;
     Ok(ServingLane(end))
@@ -74,7 +75,7 @@ pub(super) fn start(
 
 fn serve(
     serving: &Arc<Serving>,
-    peer: PeerId,
+    (peer, place): (PeerId, Place),
     requests: &Arc<Requests>,
     mut lane: LaneWriter,
     says: &mpsc::Sender<Said>,
@@ -91,7 +92,8 @@ fn serve(
                     requests.place.give_back(slot);
                     return Err(error);
                 }
-                serving.fetching.traffic.count_served(peer, bytes.len() as u64, turn.is_first, Way::Lane);
+                let traffic = &serving.fetching.traffic;
+                traffic.count_served(peer, bytes.len() as u64, turn.is_first, Way::Lane, place);
                 carried.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 slot.sent(bytes.len());
             }

@@ -115,7 +115,10 @@ fn serve_stream(serving: &Arc<Serving>, stream: InboundStream, tasks: &mut JoinS
                 drop(admitted);
             });
         }
-        None => debug!(%peer, "a peer's stream is refused: too many streams"),
+        None => {
+            serving.fetching.metrics.stream_refused();
+            debug!(%peer, "a peer's stream is refused: too many streams");
+        }
     }
 }
 

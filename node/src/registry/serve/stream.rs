@@ -22,6 +22,7 @@ use super::Serving;
 use super::lane::{self, Said, ServingLane};
 use super::pieces::{PieceReader, Requests};
 use super::queue::Slot;
+use crate::metrics::Place;
 use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, Pace};
 use crate::registry::fetch::Way;
 use crate::registry::limits::{
@@ -36,6 +37,8 @@ const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;
 struct StreamServer {
     serving: Arc<Serving>,
     peer: PeerId,
+    /// Where the peer was when it opened the stream.
+    place: Place,
     writer: FrameWriter,
     requests: Arc<Requests>,
     /// What the puller was last told of each blob that it follows.
@@ -60,10 +63,12 @@ pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
     let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
     let reading = tokio::spawn(read(peer, reader, frames));
     let requests = Arc::new(Requests::new(serving.queue_of(peer).await.join(peer)));
+    let place = Place::of_peer(serving.fetching.is_in_zone(peer).await);
     let server = StreamServer {
         reader: Some(PieceReader::new(serving.clone(), requests.clone())),
         serving,
         peer,
+        place,
         writer,
         requests,
         followed: BTreeMap::new(),
@@ -218,14 +223,15 @@ impl StreamServer {
         let Some(ticket) = ticket else { return self.writer.send(&Frame::NoLane).await };
         let (serving, says, number) =
             (self.serving.clone(), self.said.0.clone(), self.serving.ids.fetch_add(1, Ordering::Relaxed));
-        let (peer, requests, carried) = (self.peer, self.requests.clone(), self.carried.clone());
+        let (peer, requests, carried) =
+            ((self.peer, self.place), self.requests.clone(), self.carried.clone());
         // This task does not wait for the stream, which sends a whole piece meanwhile: over a long line that takes a second.
         self.offered.spawn(async move {
             let lane = timeout(LANE_ANSWER_TIMEOUT, ticket.lane).await.ok()?.ok()?;
             match lane::start(serving, peer, requests, lane, number, says, carried) {
                 Ok(lane) => Some((number, lane)),
                 Err(error) => {
-                    warn!(%peer, %error, "a lane cannot be served");
+                    warn!(peer = %peer.0, %error, "a lane cannot be served");
                     None
                 }
             }
@@ -253,6 +259,7 @@ impl StreamServer {
     }
 
     async fn reject(&mut self, id: u32, reason: Rejection) -> Result<(), FrameError> {
+        self.serving.fetching.metrics.request_refused(&reason);
         self.writer.send(&Frame::Reject { id, reason }).await
     }
 
@@ -282,7 +289,8 @@ impl StreamServer {
                 let pace = |bytes: usize| slot.pace(bytes);
                 let pace = if self.requests.place.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
                 self.writer.send_paced(id, piece, reader.bytes(), pace).await?;
-                self.serving.fetching.traffic.count_served(self.peer, bytes as u64, is_first, Way::Stream);
+                let traffic = &self.serving.fetching.traffic;
+                traffic.count_served(self.peer, bytes as u64, is_first, Way::Stream, self.place);
                 slot.sent(bytes);
                 self.reader = Some(reader);
                 Ok(())

@@ -233,6 +233,7 @@ impl Upstream {
         if git_blob(&bytes) != oid {
             return Err(UpstreamError::Other { path: file.path.clone() });
         }
+        self.count(bytes.len() as u64, bytes.len() as u64);
         if !file.is_private() {
             let digest = self.0.importing.put_small(bytes.clone()).await?;
             let store = self.0.reading.store.clone();

@@ -19,7 +19,7 @@ use reg_proto::content::recognise::is_settled_inside;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
-use reg_proto::piece::BlobLayout;
+use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::{PieceStates, StateHasher};
 use reg_proto::wire::Frame;
 use tokio::sync::watch;
@@ -31,6 +31,7 @@ use super::error::UpstreamError;
 use super::files::{RemoteFile, Upstream};
 use super::transit::{Fetch, State};
 use crate::endpoint::{Hub, HubError};
+use crate::metrics::Source;
 use crate::registry::fetch::{Begin, BeginError, Caller, WebSeeds};
 use crate::registry::import::{FileStream, Gathered, gather};
 use crate::registry::limits::{
@@ -253,7 +254,8 @@ impl Upstream {
             consent: self.0.reading.consent(),
             judged: self.0.reading.consent().is_to_everything(),
         };
-        flow.tell(upload.size())?;
+        let before = upload.size();
+        flow.tell(before)?;
         let upload = gather(upload, &mut flow).await?;
         if upload.size() < size {
             return Err(UpstreamError::Short {
@@ -266,13 +268,22 @@ impl Upstream {
             flow.judge()?;
         }
         match spawn_blocking(move || upload.finish(digest)).await.map_err(|_| UpstreamError::Interrupted)? {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.count(size, size - before);
+                Ok(())
+            }
             Err(UploadError::Digest { .. }) => {
                 self.distrust(digest);
                 Err(UpstreamError::Other { path: file.path.clone() })
             }
             Err(UploadError::Write(error)) => Err(error.into()),
         }
+    }
+
+    /// Counts a file of the endpoint that is verified; `bytes` of it came now.
+    pub(super) fn count(&self, size: u64, bytes: u64) {
+        let metrics = &self.0.reading.fetching.metrics;
+        metrics.pieces_verified(Source::Upstream, size.div_ceil(PIECE_LEN), bytes);
     }
 
     /// Judges a file that is whole in the store.
@@ -347,6 +358,7 @@ impl Upstream {
                 if !is_right {
                     return Err(UpstreamError::Other { path: file.path.clone() });
                 }
+                self.count(size, found);
             }
             let most = if is_last { held.len() } else { held.len().saturating_sub(HELD_BACK) };
             if (is_last || most > 0) && !judged {

@@ -17,10 +17,11 @@ const VAIN_MIN: u64 = 16 * PIECE_LEN;
 /// Local files that are open at once: enough for a base and some fine-tunes, and far below the limit of a process.
 const OPEN_FILES_MAX: usize = 64;
 
-/// The result of filling, in bytes.
+/// The result of filling.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Filled {
-    /// Bytes of pieces that matched.
+    /// Pieces that matched, and their bytes.
+    pub pieces: u64,
     pub bytes: u64,
     /// Bytes of assembled pieces that did not match.
     pub vain: u64,
@@ -55,6 +56,7 @@ pub(super) fn fill(
         let mut filling = Filling::new(&partial, &wanted, &opened);
         filling
             .run(&mut |bytes| reporter.tell(Progress::Bytes { done: filled.bytes + bytes, total, peers: 0 }));
+        filled.pieces += filling.pieces;
         filled.bytes += filling.filled;
         filled.vain = filled.vain.saturating_add(filling.vain);
     }
@@ -79,6 +81,7 @@ struct Filling<'a> {
     chosen: Vec<Choice>,
     /// How many tensors came from each file. The file with most hits is tried first for tensors without a piece of their own.
     hits: BTreeMap<usize, usize>,
+    pieces: u64,
     filled: u64,
     /// Bytes that were read and did not match.
     vain: u64,
@@ -94,6 +97,7 @@ impl<'a> Filling<'a> {
             layout: partial.states().layout(),
             chosen: vec![Choice::Untried; wanted.tensors.len()],
             hits: BTreeMap::new(),
+            pieces: 0,
             filled: 0,
             vain: 0,
             buffer: Vec::new(),
@@ -190,6 +194,7 @@ impl<'a> Filling<'a> {
         let length = self.buffer.len() as u64;
         match self.partial.write_piece(piece, &self.buffer) {
             Ok(()) => {
+                self.pieces += 1;
                 self.filled += length;
                 true
             }
@@ -317,7 +322,7 @@ mod tests {
                 names.iter().map(|name| (name.as_str(), M + M / 2, seed)).collect();
             file(1, &tensors)
         };
-        let (have, Filled { bytes, vain }) = filled(&of(1), &[&of(2), &of(3)]);
+        let (have, Filled { bytes, vain, .. }) = filled(&of(1), &[&of(2), &of(3)]);
         assert_eq!((have.iter().filter(|it| **it).count(), bytes), (0, 0));
         // The last tensor is still tried with one piece from each of the two files.
         assert!((1..=VAIN_MIN + 2 * PIECE_LEN).contains(&vain), "{vain}");
