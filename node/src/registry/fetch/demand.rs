@@ -33,8 +33,8 @@ use crate::store::{Lease, Partial, PartialError};
 
 use self::meter::Meter;
 use self::origins::Origins;
-pub use self::parts::pieces_at_rest;
 pub(super) use self::parts::Part;
+pub use self::parts::pieces_at_rest;
 
 /// What a member wants of one blob.
 #[derive(Debug, Clone)]

@@ -57,7 +57,8 @@ impl Local {
                 return PieceSet::full(count);
             }
             let partials = self.store.open_partial(&file.digest);
-            let most = partials.iter().map(Partial::have).filter(|it| it.len() == count).max_by_key(PieceSet::count);
+            let most =
+                partials.iter().map(Partial::have).filter(|it| it.len() == count).max_by_key(PieceSet::count);
             most.unwrap_or_else(|| PieceSet::new(count))
         });
         Some(pieces_at_rest(stored.collect()))

@@ -127,7 +127,9 @@ mod tests {
     #[test]
     fn blobs_at_rest_are_drawn_one_after_the_other_in_a_bounded_number_of_cells() {
         let mut half = PieceSet::new(4);
-        [0, 1].into_iter().for_each(|it| half.insert(half.piece(it).expect("a piece")));
+        for piece in [0, 1] {
+            half.insert(half.piece(piece).expect("a piece"));
+        }
         let report = pieces_at_rest(vec![PieceSet::full(2), half]);
         assert_eq!((report.pieces, report.stored, report.pieces_per_cell), (6, 4, 1));
         assert_eq!(report.cells, [EARLIER, EARLIER, EARLIER, EARLIER, MISSING, MISSING]);
