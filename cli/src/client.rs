@@ -78,8 +78,11 @@ pub fn config(home: &Home, overrides: Overrides) -> Result<Config, CliError> {
         }
         ConfigError::Read { source, .. } => CliError::from_error(FaultKind::of_path(source).name(), &error)
             .hint("`reg config path` prints the file's path"),
+        // Without flags and variables it is right, so the file is not to blame.
+        _ if Config::load(home, Overrides::default()).is_ok() => CliError::from_error("invalid", &error)
+            .hint("it is a flag or a variable that says so: `reg help configuration` lists what each takes"),
         _ => CliError::from_error("invalid", &error)
-            .hint("`reg config init` writes a sample, `reg config path` prints the file's path"),
+            .hint("`reg config check` names its line, `reg config path` prints the file's path"),
     })
 }
 

@@ -9,7 +9,8 @@ use reg_api::printable::Printable;
 use reg_node::gateway::admin::error::{ErrorDocument, FrozenTag};
 use serde_json::json;
 
-use crate::output::tell;
+use crate::output::{message, tell};
+use crate::progress;
 
 /// An error that ends a command.
 #[derive(Debug)]
@@ -81,6 +82,12 @@ impl CliError {
         self.document.hint.as_ref().is_some_and(|hint| hint.as_str().contains(flag))
     }
 
+    /// Returns the error of a transfer that the user has interrupted: what is kept, and how it goes on.
+    pub fn interrupted_transfer() -> Self {
+        let kept = progress::kept().map_or_else(String::new, |it| format!("{it}; "));
+        Self::interrupted(&format!("{kept}the same command goes on where it was"))
+    }
+
     /// Returns the error of a command that the user has interrupted, with what to do next.
     pub fn interrupted(hint: &str) -> Self {
         let mut it = Self::new("interrupted", "interrupted").hint(hint);
@@ -112,7 +119,10 @@ impl CliError {
 
     /// Prints it to standard error, and returns the exit code.
     pub fn report(&self, as_json: bool) -> ExitCode {
-        tell(&self.shown(as_json), "\n");
+        match as_json {
+            true => tell(&self.shown(true), "\n"),
+            false => message(&self.shown(false)),
+        }
         self.exit_code()
     }
 

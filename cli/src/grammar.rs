@@ -36,7 +36,7 @@ To go on:
 
 /// Returns the grammar, complete with what its commands inherit.
 pub fn grammar() -> Command {
-    let mut all = laid_out(without_empty_lists(Args::command()));
+    let mut all = laid_out(in_one_layout(without_empty_lists(Args::command())));
     all.build();
     all
 }
@@ -49,6 +49,19 @@ fn without_empty_lists(command: Command) -> Command {
     };
     let without = |arg: Arg| if is_empty_list(&arg) { arg.env(Resettable::Reset) } else { arg };
     command.mut_args(without).mut_subcommands(without_empty_lists)
+}
+
+/// Gives a command and those below it one help: `-h`, `--help` and `reg help` print the same.
+fn in_one_layout(command: Command) -> Command {
+    let command = match command.get_long_about().cloned() {
+        Some(about) => command.about(about).long_about(Resettable::Reset),
+        None => command,
+    };
+    let one = |arg: Arg| match arg.get_long_help().cloned() {
+        Some(help) => arg.help(help).long_help(Resettable::Reset),
+        None => arg,
+    };
+    command.mut_args(one).mut_subcommands(in_one_layout)
 }
 
 /// Lays out the footers of a command and of those below it.
@@ -135,7 +148,7 @@ pub fn explain(all: &Command, words: &[OsString], mut refused: clap::Error) -> E
     // Where a guess stood.
     text = text.replace("\n\n\n", "\n\n");
     text = text.replace("For more information, try '--help'.", &format!("For more: `{}`", help_of(&name)));
-    output::tell(&Printable::lines(&text), "");
+    output::message(&Printable::lines(text.trim_end()));
     ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2))
 }
 
@@ -152,6 +165,11 @@ fn meant(command: &Command, name: &str, rest: &[String], refused: &mut clap::Err
     if rest.first().is_some_and(|it| it == "help") && command.has_subcommands() {
         let further: String = rest.iter().skip(1).map(|it| format!(" {it}")).collect();
         return Some(format!("did you mean `{}{further}`?", help_of(name)));
+    }
+    // Other programs have a command for it.
+    if name == "reg" && rest.first().is_some_and(|it| it == "version") {
+        refused.remove(ContextKind::SuggestedSubcommand);
+        return Some("did you mean `reg --version`?".to_owned());
     }
     let guesses = |value: ContextValue| match value {
         ContextValue::String(one) => vec![one],

@@ -73,17 +73,27 @@ fn find(global: &Global, number: usize) -> Result<Numbered, CliError> {
                 "not_found",
                 format_args!("{number} is the number of no result: there was no search"),
             );
-            return Err(error.hint("reg search WORDS"));
+            return Err(error.hint(
+                "`reg search WORDS` numbers its results, and `reg pull NUMBER` takes one; a model is named PUBLISHER/MODEL",
+            ));
         }
         Err(error) => {
             return Err(CliError::new("other", format_args!("{} cannot be read: {error}", path.display())));
         }
     };
     let last: LastSearch = json::from_slice(&bytes, FILE_BYTES_MAX).unwrap_or_default();
+    let count = last.results.len();
     let found = last.results.into_iter().find(|it| it.number == number && last.version == 1);
     found.ok_or_else(|| {
-        CliError::new("not_found", format_args!("the last search has no result with the number {number}"))
-            .hint("reg search WORDS")
+        let shown = match count {
+            0 => "it found nothing".to_owned(),
+            1 => "it found one".to_owned(),
+            count => format!("it showed {count}"),
+        };
+        CliError::new("not_found", format_args!("the last search has no result with the number {number}: {shown}")).hint(
+            "`reg search WORDS` numbers its results, and `reg pull NUMBER` takes one of the last search; a model is named \
+             PUBLISHER/MODEL",
+        )
     })
 }
 

@@ -34,7 +34,10 @@ mod short_names;
 mod sources;
 mod table;
 mod ticketed;
+#[cfg(test)]
+mod transcripts;
 mod unstarted;
+mod wrap;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

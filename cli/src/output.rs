@@ -14,6 +14,7 @@ use crate::colour;
 use crate::error::CliError;
 use crate::pager;
 use crate::table::{Column, Table};
+use crate::wrap;
 
 /// Columns of a line where no terminal says how many it has.
 const COLUMNS: usize = 80;
@@ -49,9 +50,28 @@ pub fn help(text: &str) -> Result<(), CliError> {
     put(&text, "")
 }
 
-/// Prints a line to standard error, where no result is ever printed.
+/// Prints a line of a result that has sentences, ids or paths, in as many lines as it needs on the terminal. As with
+/// [`message`], it stays whole where nothing says how wide a line may be.
+pub fn sentence(text: impl AsRef<str>) -> Result<(), CliError> {
+    let text = Printable::line(text.as_ref());
+    match columns().or_else(|| width(terminal_size::terminal_size_of(io::stdout()))) {
+        Some(room) => put(&Printable::lines(&wrap::filled(text.as_str(), bounded(room))), "\n"),
+        None => put(&text, "\n"),
+    }
+}
+
+/// Prints a line to standard error, where no result is ever printed, in as many lines as it needs on the terminal.
 pub fn say(text: impl Display) {
-    tell(&Printable::line(&text.to_string()), "\n");
+    message(&Printable::line(&text.to_string()));
+}
+
+/// Prints a message to standard error, in lines that fit the terminal. Without a terminal, and where `COLUMNS` says nothing,
+/// its lines stay whole: programs and logs read them.
+pub fn message(text: &Printable) {
+    match columns().or_else(|| width(terminal_size::terminal_size_of(io::stderr()))) {
+        Some(room) => tell(&Printable::lines(&wrap::filled(text.as_str(), bounded(room))), "\n"),
+        None => tell(text, "\n"),
+    }
 }
 
 /// Tells whether a user sees results as they are printed.
@@ -96,6 +116,10 @@ fn send(text: &str) -> Result<(), CliError> {
 
 /// Prints a table that fits the terminal, or whole where the user asks for that. Names the columns that are left out.
 pub fn draw(global: &Global, table: &Table) -> Result<(), CliError> {
+    // A table without rows has nothing to say, not even a blank line.
+    if table.is_empty() {
+        return Ok(());
+    }
     let drawn = table.draw((!global.view.full).then(room));
     put(&Printable::lines(&drawn.text), "")?;
     if !drawn.left_out.is_empty() && !global.quiet {
@@ -122,12 +146,22 @@ pub fn table(rows: &[Vec<String>]) -> Result<(), CliError> {
 
 /// Returns how many columns a line may have: those of the terminal, within bounds; 80 where nothing says otherwise.
 pub fn room() -> usize {
-    let given = std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok()).filter(|it| *it > 0);
-    let of_terminal = || {
-        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
-        Some(usize::from(width.0)).filter(|it| *it > 0)
-    };
-    given.or_else(of_terminal).unwrap_or(COLUMNS).clamp(COLUMNS_MIN, COLUMNS_MAX)
+    let of_terminal = || width(terminal_size::terminal_size_of(io::stdout()));
+    bounded(columns().or_else(of_terminal).unwrap_or(COLUMNS))
+}
+
+fn bounded(columns: usize) -> usize {
+    columns.clamp(COLUMNS_MIN, COLUMNS_MAX)
+}
+
+/// Returns the columns that the user's shell names.
+fn columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok()).filter(|it| *it > 0)
+}
+
+/// Returns the columns of a terminal; `None` where there is none.
+fn width(of: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    of.map(|(width, _)| usize::from(width.0)).filter(|it| *it > 0)
 }
 
 /// Returns a number of bytes in binary units: `1.2 MiB`.

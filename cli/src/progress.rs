@@ -6,6 +6,7 @@
 mod rate;
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,7 +14,7 @@ use reg_api::printable::Printable;
 use reg_api::progress::{Progress, Transfer, Waiting};
 
 use self::rate::Rate;
-use crate::output::{size, tell};
+use crate::output::{message, size};
 use crate::table::cut;
 
 /// Time between two lines if standard error is no terminal.
@@ -49,6 +50,17 @@ struct Amounts {
     sources: usize,
 }
 
+/// How far the transfer of this process is, for a user that interrupts it. A command has one transfer at a time.
+static LAST: Mutex<Option<(u64, u64, usize, usize)>> = Mutex::new(None);
+
+/// Returns what is kept of a transfer that ends now, in words; `None` where no byte was fetched.
+pub fn kept() -> Option<String> {
+    let (done, total, files_done, files) = (*LAST.lock().unwrap_or_else(PoisonError::into_inner))?;
+    let of_files =
+        if files < 2 { String::new() } else { format!(", and {files_done} of {files} files are complete") };
+    (done > 0).then(|| format!("{} of {} are kept{of_files}", size(done), size(total)))
+}
+
 impl Shown {
     /// Returns an empty display. It prints nothing if `quiet`, and checks only if `explain`.
     pub fn new(quiet: bool, explain: bool) -> Self {
@@ -72,6 +84,7 @@ impl Shown {
 
     /// Prints one progress event.
     pub fn show(&mut self, progress: &Progress) {
+        self.remember(progress);
         if self.quiet {
             return;
         }
@@ -87,10 +100,26 @@ impl Shown {
         }
     }
 
+    /// Notes how far the transfer is, also where nothing is shown.
+    fn remember(&self, progress: &Progress) {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            // What other stages count is no transfer.
+            Progress::Stage { stage, .. } => *last = (stage == "fetching").then(Default::default),
+            Progress::Bytes { done, total, .. } => {
+                *last = last.map(|(_, _, files_done, files)| (*done, *total, files_done, files));
+            }
+            Progress::Transfer(it) => {
+                *last = last.map(|(done, total, ..)| (done, total, it.files_done, it.files));
+            }
+            Progress::Note { .. } | Progress::Check(_) => {}
+        }
+    }
+
     fn print(&self, text: &Printable) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| tell(text, "\n")),
-            None => tell(text, "\n"),
+            Some(bar) => bar.suspend(|| message(text)),
+            None => message(text),
         }
     }
 
@@ -102,7 +131,7 @@ impl Shown {
                 bar.set_message(cut(text.as_str(), COLUMNS - 2));
                 bar.enable_steady_tick(DRAW_EVERY);
             }
-            None => tell(text, "\n"),
+            None => message(text),
         }
         // The first amounts of a stage are shown at once on a terminal, and after a while in a log.
         self.last = self.bar.is_none().then(Instant::now);
@@ -304,6 +333,23 @@ mod tests {
         assert!(of(&waits(Waiting::Turn), at(2)).ends_with("paused, or another pull comes first"));
         assert!(of(&waits(Waiting::Peers), at(2)).contains("waits for a peer"));
         assert_eq!(in_words(Duration::from_secs(3725)), "1 h 2 min");
+    }
+
+    #[test]
+    fn an_interrupted_transfer_says_what_is_kept() {
+        let mut shown = Shown::new(true, false);
+        let stage = |stage: &str| Progress::Stage { stage: stage.to_owned(), detail: String::new() };
+        let bytes = Progress::Bytes { done: MIB, total: 4 * MIB, peers: 1 };
+        for progress in [
+            stage("fetching"),
+            Progress::Transfer(Transfer { files_done: 1, files: 3, ..Transfer::default() }),
+            bytes.clone(),
+        ] {
+            shown.show(&progress);
+        }
+        assert_eq!(kept().as_deref(), Some("1.0 MiB of 4.0 MiB are kept, and 1 of 3 files are complete"));
+        [stage("hashing"), bytes].iter().for_each(|it| shown.show(it));
+        assert_eq!(kept(), None);
     }
 
     #[test]

@@ -6,10 +6,10 @@
 use reg_api::printable::Printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::wrap::{BELOW, end_within, longest_word, wrapped};
+
 /// Columns of the terminal between two cells.
 const GAP: usize = 2;
-/// Columns by which text is indented that stands below its row.
-const BELOW: usize = 4;
 /// Fewest columns of a line of text, on a terminal that is too narrow for anything.
 const TEXT_MIN: usize = 20;
 
@@ -192,8 +192,10 @@ impl Table {
         let mut further: Vec<String> = Vec::new();
         for ((cell, column), width) in cells.iter().zip(shown).zip(widths) {
             let fit = self.columns[*column].fit;
+            let is_too_narrow = || room.is_some() && longest_word(cell) > *width;
             let drawn = match fit {
-                Fit::Wrapped(_) if *width == 0 => {
+                // Without room beside the row, or for a word that is never broken, the text stands below.
+                Fit::Wrapped(_) if *width == 0 || is_too_narrow() => {
                     let lead = self.indent + BELOW;
                     let room = room.map_or(usize::MAX, |it| it.saturating_sub(lead).max(TEXT_MIN));
                     if !cell.is_empty() {
@@ -215,7 +217,9 @@ impl Table {
             line.push_str(&drawn);
             line.push_str(&" ".repeat(width.saturating_sub(drawn.width()) + GAP));
         }
-        for line in std::iter::once(line).chain(further) {
+        // A row without a name needs no line of its own above the text that stands below it.
+        let first = (further.is_empty() || !line.trim().is_empty()).then_some(line);
+        for line in first.into_iter().chain(further) {
             text.push_str(line.trim_end());
             text.push('\n');
         }
@@ -226,29 +230,6 @@ fn cell(row: &[Printable], column: usize) -> &str {
     row.get(column).map_or("", Printable::as_str)
 }
 
-/// Breaks a text between words into lines of at most `max` columns. A longer word is broken where a line ends.
-pub fn wrapped(text: &str, max: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.width() + 1 + word.width() <= max => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => {
-                let mut rest = word;
-                while rest.width() > max.max(1) {
-                    let at = end_within(rest, max.max(1)).max(rest.chars().next().map_or(0, char::len_utf8));
-                    lines.push(rest[..at].to_owned());
-                    rest = &rest[at..];
-                }
-                lines.push(rest.to_owned());
-            }
-        }
-    }
-    lines
-}
-
 /// Returns a text of at most `max` columns: a longer one ends with an ellipsis.
 pub fn cut(text: &str, max: usize) -> String {
     if text.width() <= max {
@@ -257,10 +238,16 @@ pub fn cut(text: &str, max: usize) -> String {
     text[..end_within(text, max.saturating_sub(1))].trim_end().to_owned() + "…"
 }
 
-/// Returns a text of at most `max` columns: a longer one has an ellipsis in its middle.
+/// How digests and keys begin, of which the beginning alone is what users compare and type.
+const KNOWN_BY_THEIR_BEGINNING: [&str; 2] = ["sha256:", "ed25519:"];
+
+/// Returns a text of at most `max` columns: a longer one has an ellipsis in its middle; a digest has it at its end.
 fn without_middle(text: &str, max: usize) -> String {
     if text.width() <= max {
         return text.to_owned();
+    }
+    if KNOWN_BY_THEIR_BEGINNING.iter().any(|it| text.starts_with(it)) {
+        return cut(text, max);
     }
     let room = max.saturating_sub(1);
     let head = &text[..end_within(text, room.div_ceil(2))];
@@ -273,16 +260,6 @@ fn without_middle(text: &str, max: usize) -> String {
     });
     let from = tail.last().map_or(text.len(), |(at, _)| at);
     format!("{head}…{}", &text[from..])
-}
-
-/// Returns the byte at which the longest beginning ends that has at most `max` columns.
-fn end_within(text: &str, max: usize) -> usize {
-    let mut width = 0;
-    let is_over = |(_, it): &(usize, char)| {
-        width += it.width().unwrap_or(0);
-        width > max
-    };
-    text.char_indices().find(is_over).map_or(text.len(), |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -339,14 +316,28 @@ mod tests {
     fn wide_characters_count_twice() {
         assert_eq!(cut("日本語日本語", 5), "日本…");
         assert_eq!(without_middle("日本語日本語", 7), "日…本語");
-        assert_eq!(wrapped("日本語 a", 6), ["日本語", "a"]);
+        assert_eq!(without_middle("sha256:0123456789", 12), "sha256:0123…");
     }
 
     #[test]
-    fn long_words_are_broken_where_a_line_ends() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
-        assert_eq!(wrapped("", 7), [""]);
+    fn a_word_that_is_never_broken_stands_below_its_row() {
+        let mut facts = Table::of_facts();
+        facts.fact("public key", "0123456789abcdefghij");
+        facts.fact("path", "short");
+        assert_eq!(
+            facts.draw(Some(26)).text,
+            "public key\n    0123456789abcdefghij\npath\n    short\n",
+            "all of it below, where the column is too narrow for any"
+        );
+        let mut facts = Table::of_facts();
+        facts.fact("public key", "0123456789abcdefghij0123456789abcdefghij");
+        facts.fact("path", "a short one");
+        facts.fact("", "0123456789abcdefghij0123456789abcdefghij");
+        assert_eq!(
+            facts.draw(Some(44)).text,
+            "public key\n    0123456789abcdefghij0123456789abcdefghij\npath        a short one\n    \
+             0123456789abcdefghij0123456789abcdefghij\n"
+        );
     }
 
     #[test]
@@ -358,7 +349,8 @@ mod tests {
                 let drawn = table.draw(Some(room));
                 assert_tame(&drawn.text);
                 assert!(
-                    room < 80 || drawn.text.lines().all(|it| it.width() <= room),
+                    room < 80
+                        || drawn.text.lines().all(|it| it.width() <= room || !it.trim_start().contains(' ')),
                     "{room}: {}",
                     drawn.text
                 );

@@ -39,10 +39,10 @@ pub fn run(global: &Global, keyring: &Keyring, args: &AbandonKey) -> Result<Exit
         }))?;
         return Ok(output::ok());
     }
-    output::line(format!("abandoned  key document {version} of {name}"))?;
+    output::sentence(format!("abandoned  key document {version} of {name}"))?;
     if !global.quiet {
-        removed.iter().try_for_each(|path| output::line(format!("removed    {path}")))?;
-        kept.iter().try_for_each(|path| output::line(format!("kept       {path}")))?;
+        removed.iter().try_for_each(|path| output::sentence(format!("removed    {path}")))?;
+        kept.iter().try_for_each(|path| output::sentence(format!("kept       {path}")))?;
     }
     Ok(output::ok())
 }

@@ -47,7 +47,7 @@ pub async fn run(
     if global.json {
         return output::json(&found);
     }
-    output::line(format!("{} is {}", found.domain.shown(), found.publisher))
+    output::sentence(format!("{} is {}", found.domain.shown(), found.publisher))
 }
 
 fn show(says: &DomainSays) {

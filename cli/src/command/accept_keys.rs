@@ -41,7 +41,9 @@ pub async fn run(global: &Global, client: &Client, args: &Accept) -> Result<(), 
     let head = match args.head {
         Some(head) => head,
         None if known.branches.len() == 1 => {
-            return output::line(format!("{publisher} has one branch, which is followed: nothing to choose"));
+            return output::sentence(format!(
+                "{publisher} has one branch, which is followed: nothing to choose"
+            ));
         }
         None => choose(&known.branches)?,
     };
@@ -51,7 +53,7 @@ pub async fn run(global: &Global, client: &Client, args: &Accept) -> Result<(), 
         return output::json(&after);
     }
     let version = after.branches.iter().find(|it| it.is_followed).map_or(0, |it| it.version);
-    output::line(format!("{publisher} is followed by key document {version}, {head}"))
+    output::sentence(format!("{publisher} is followed by key document {version}, {head}"))
 }
 
 /// Returns the id of a publisher; a petname or a domain is looked up in the trust file.

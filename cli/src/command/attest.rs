@@ -32,7 +32,7 @@ pub async fn run(global: &Global, args: Attest) -> Result<ExitCode, CliError> {
     if global.json {
         output::json(&said)?;
     } else if !global.quiet {
-        output::line(format!("{} {} of {manifest}, by {}", said.kind, said.result, said.by))?;
+        output::sentence(format!("{} {} of {manifest}, by {}", said.kind, said.result, said.by))?;
     }
     Ok(output::ok())
 }

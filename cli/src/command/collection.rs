@@ -75,7 +75,7 @@ fn report(global: &Global, draft: &Draft, text: String) -> Result<(), CliError> 
     if global.json {
         return output::json(&json!({ "draft": draft.shown(), "collection": draft.list }));
     }
-    output::line(text)?;
+    output::sentence(text)?;
     if !global.quiet {
         let (shown, count) = (draft.shown(), counted(draft.list.entries.len(), "entry"));
         let name = &draft.list.name;
@@ -161,7 +161,7 @@ async fn show(global: &Global, args: ShowCollection) -> Result<(), CliError> {
         let ids = Ids::alone(global);
         let of = brief(shown.publisher, shown.petname.as_ref(), &ids);
         head(&shown.title, shown.words.as_ref())?;
-        output::line(format!("{of}/{}, {}", shown.model, ids.short(&shown.manifest)))?;
+        output::sentence(format!("{of}/{}, {}", shown.model, ids.short(&shown.manifest)))?;
     }
     table(global, &shown.entries)?;
     if !global.quiet && !shown.followed {
@@ -195,7 +195,11 @@ async fn show_draft(global: &Global, draft: &Draft) -> Result<(), CliError> {
     }
     if !global.quiet {
         head(&list.title, list.words.as_ref())?;
-        output::line(format!("{}, a list of this machine, to be published as {}", draft.shown(), list.name))?;
+        output::sentence(format!(
+            "{}, a list of this machine, to be published as {}",
+            draft.shown(),
+            list.name
+        ))?;
     }
     table(global, &entries)?;
     if !global.quiet {
@@ -205,8 +209,8 @@ async fn show_draft(global: &Global, draft: &Draft) -> Result<(), CliError> {
 }
 
 fn head(title: &Label, words: Option<&Label>) -> Result<(), CliError> {
-    output::line(title.as_str())?;
-    words.map_or(Ok(()), |words| output::line(words.as_str()))
+    output::sentence(title.as_str())?;
+    words.map_or(Ok(()), |words| output::sentence(words.as_str()))
 }
 
 /// Prints the entries: numbered, on lines that fit a terminal; with `--quiet` in full, one on a line.

@@ -1,5 +1,6 @@
 //! `reg config`: shows, checks and changes the configuration, or writes a sample.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
@@ -22,7 +23,11 @@ pub async fn run(global: &Global, command: &Config) -> Result<ExitCode, CliError
     match command {
         Config::Path => path(global, &home)?,
         Config::Show => show(global, &in_effect(global, &home).await?)?,
-        Config::Get { key } => get(global, &in_effect(global, &home).await?, setting(key)?)?,
+        Config::Get { key } => {
+            let key = setting(key)?;
+            get(global, &in_effect(global, &home).await?, key)?;
+            pending(global, &home, key).await;
+        }
         Config::Set { key, value } => {
             let key = setting(key)?;
             home.make().map_err(|error| CliError::from_error("other", &error))?;
@@ -125,6 +130,27 @@ fn get(global: &Global, report: &ConfigReport, key: SettingKey) -> Result<(), Cl
     }
 }
 
+/// Says that the daemon runs with another value than the next one will have, if it does.
+async fn pending(global: &Global, home: &Home, key: SettingKey) {
+    if global.json || global.quiet || !is_alive(&home.socket()).await {
+        return;
+    }
+    let Ok(now) = in_effect(global, home).await else { return };
+    let Ok(meant) = Meant::load(home, of_variables()) else { return };
+    let next = report(&meant, &home.config(), &BTreeMap::new());
+    let value = |report: &ConfigReport| {
+        sections(&document(report).ok()?).ok()?.get(key.section)?.get(key.key).cloned()
+    };
+    // What the daemon was told by a flag or a variable wins over the file.
+    let is_of_file = now.sources.get(&key.name()).is_none_or(|it| it == "default" || it.starts_with("line "));
+    if is_of_file && value(&now) != value(&next) {
+        output::say(format_args!(
+            "note: this is the value of the running daemon; the file has another one, and {}",
+            if key.is_live() { "`reg reload` lets the daemon take it" } else { "it counts after a restart" }
+        ));
+    }
+}
+
 /// Says what was changed, and what makes it count.
 async fn changed(global: &Global, home: &Home, key: SettingKey, is_changed: bool) -> Result<(), CliError> {
     let runs = is_alive(&home.socket()).await;
@@ -211,7 +237,7 @@ mod tests {
     #[test]
     fn what_is_shown_stays_a_file_with_the_same_meaning() {
         let config = Meant::new(reg_node::daemon::RawConfig::default(), Overrides::default()).expect("valid");
-        let report = report(&config, std::path::Path::new("config.toml"), &std::collections::BTreeMap::new());
+        let report = report(&config, std::path::Path::new("config.toml"), &BTreeMap::new());
         assert!(report.sources.values().all(|it| it == "default"));
         assert!(sections(&document(&report).expect("TOML")).expect("JSON").contains_key("transfer"));
     }

@@ -73,7 +73,7 @@ fn begun(global: &Global, client: &Client, report: &DonateReport) -> Result<(), 
         DonateScope::Models(models) => format!("{}/{}", models.publisher, models.models),
         DonateScope::Everything => "every publisher".to_owned(),
     };
-    output::line(format!("{} are donated to the scarcest models of {what}", given(settings.size)))?;
+    output::sentence(format!("{} are donated to the scarcest models of {what}", given(settings.size)))?;
     if !client.is_daemon() {
         output::say(format_args!("note: models come while `reg daemon` runs, and none runs now"));
     } else if !report.auditing {
@@ -117,7 +117,7 @@ fn list(global: &Global, report: &DonateReport) -> Result<(), CliError> {
         output::draw(global, &table)?;
     }
     let limit = settings.limit.map(|it| format!(", sent at {}/s at most", given(it))).unwrap_or_default();
-    output::line(format!(
+    output::sentence(format!(
         "{} of {} donated to `{}`, used by {}{limit}; replicas are counted of {}",
         size(report.used),
         given(settings.size),
@@ -178,7 +178,7 @@ async fn stop(global: &Global, client: &Client, keep: bool, yes: bool) -> Result
         0 => String::new(),
         count => format!("; {what}: {}", counted(count, "model")),
     };
-    output::line(format!("nothing is donated any more{models}"))
+    output::sentence(format!("nothing is donated any more{models}"))
 }
 
 fn say_why(global: &Global, why: &DonateWhy) -> Result<(), CliError> {
@@ -193,5 +193,5 @@ fn say_why(global: &Global, why: &DonateWhy) -> Result<(), CliError> {
     };
     let decided = why.verdict.at.map(|at| format!(" (decided {} ago)", age(clock::now().saturating_sub(at))));
     let reason = Printable::lines(&why.verdict.reason);
-    output::line(format!("{} {what}: {reason}{}", why.reference, decided.unwrap_or_default()))
+    output::sentence(format!("{} {what}: {reason}{}", why.reference, decided.unwrap_or_default()))
 }

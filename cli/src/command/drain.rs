@@ -56,7 +56,7 @@ fn say(global: &Global, report: &DrainReport) -> Result<(), CliError> {
     match (global.json, global.quiet) {
         (true, _) => output::json(report),
         (_, true) => Ok(()),
-        _ => output::line(shown(report)),
+        _ => output::sentence(shown(report)),
     }
 }
 

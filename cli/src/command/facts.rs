@@ -48,7 +48,7 @@ pub fn computed(global: &Global, metadata: &Metadata) -> Result<(), CliError> {
         weights.iter().take(WEIGHTS_SHOWN_MAX).for_each(|it| table.row(set(it)));
         output::draw(global, &table)?;
         if let Some(more) = weights.len().checked_sub(WEIGHTS_SHOWN_MAX).filter(|more| *more > 0) {
-            output::line(format!("  and {more} more (--json shows all)"))?;
+            output::sentence(format!("  and {more} more (--json shows all)"))?;
         }
     }
     Ok(())
@@ -86,7 +86,7 @@ pub fn checks(global: &Global, title: &str, checks: &[Check]) -> Result<(), CliE
 
 fn heading(title: &str, is_empty: bool) -> Result<(), CliError> {
     output::line("")?;
-    output::line(format!("{title}{}", if is_empty { ": nothing" } else { "" }))
+    output::sentence(format!("{title}{}", if is_empty { ": nothing" } else { "" }))
 }
 
 fn value(facts: &impl serde::Serialize) -> Result<Value, CliError> {

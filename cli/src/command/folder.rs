@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::folder::{FolderReport, FolderRequest};
 use reg_proto::name::{Publisher, Reference};
 
@@ -49,7 +50,7 @@ fn name(report: &FolderReport) -> Reference {
 fn show(report: &FolderReport) -> Result<(), CliError> {
     let name = name(report);
     let version = report.seq.map_or_else(String::new, |seq| format!(", version {seq}"));
-    output::line(format!("{name}{version}"))?;
+    output::sentence(format!("{name}{version}"))?;
     let mut rows = vec![
         vec!["manifest".to_owned(), report.manifest.to_string()],
         vec!["publisher".into(), report.publisher.to_string()],
@@ -73,7 +74,8 @@ fn show(report: &FolderReport) -> Result<(), CliError> {
         |paths: &[reg_proto::path::SafePath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (dir, count) = (report.dir.display(), report.files);
     if report.is_as_signed() {
-        output::line(format!("{count} files, all as they were signed"))?;
+        let are = if count == 1 { "as it was signed" } else { "all as they were signed" };
+        output::sentence(format!("{}, {are}", counted(count, "file")))?;
     }
     let way = format!("`reg verify {dir} --repair --overwrite` puts them back");
     list("changed", &texts(&report.changed), &format!("not as they were signed; {way}"))?;
@@ -89,12 +91,12 @@ fn list(kind: &str, files: &[String], what: &str) -> Result<(), CliError> {
         return Ok(());
     }
     output::line("")?;
-    output::line(format!("{kind} ({what}):"))?;
+    output::sentence(format!("{kind} ({what}):"))?;
     for file in files.iter().take(NAMED_MAX) {
-        output::line(format!("  {file}"))?;
+        output::sentence(format!("  {file}"))?;
     }
     match files.len().saturating_sub(NAMED_MAX) {
         0 => Ok(()),
-        more => output::line(format!("  and {more} more; --json lists them")),
+        more => output::sentence(format!("  and {more} more; --json lists them")),
     }
 }

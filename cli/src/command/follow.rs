@@ -104,7 +104,7 @@ async fn follow_collection(
         Ok(Some(report)) if global.json => output::json(&report).map(|()| true),
         Ok(Some(report)) => {
             let is_used = matches!(report.state, CollectionState::Current | CollectionState::Behind);
-            output::line(match is_used {
+            output::sentence(match is_used {
                 true => {
                     let counts = collection::counts(&report);
                     format!("{} is a collection, and is followed: {counts}", report.collection)
@@ -142,7 +142,7 @@ async fn end_collection(global: &Global, client: &Client, followed: &Followed) -
     match (global.json, global.quiet) {
         (true, _) => output::json(&ended)?,
         (_, true) => {}
-        _ => output::line(format!("{} is not followed any more", ended.collection))?,
+        _ => output::sentence(format!("{} is not followed any more", ended.collection))?,
     }
     Ok(true)
 }
@@ -156,7 +156,7 @@ async fn pause(global: &Global, client: &Client, followed: Followed, paused: boo
 }
 
 /// Follows that a hint names.
-const NEAR_MAX: usize = 3;
+const NEAR_MAX: usize = 5;
 
 /// Adds to an error about a follow that there is none of those that the user may have meant.
 async fn near<T>(client: &Client, meant: &Followed, done: Result<T, CliError>) -> Result<T, CliError> {
@@ -171,11 +171,18 @@ async fn near<T>(client: &Client, meant: &Followed, done: Result<T, CliError>) -
     };
     let is_near = |it: &String| it.contains(typed.trim_matches('*'));
     let near: Vec<String> = follows.iter().map(name).filter(is_near).take(NEAR_MAX).collect();
-    if near.is_empty() {
-        return Err(error);
-    }
-    let hint = format!("these are followed: {}; name one of them whole", near.join(", "));
-    Err(error.hint(hint))
+    let all: Vec<String> = follows.iter().map(name).take(NEAR_MAX).collect();
+    let (named, more) = match (near.is_empty(), follows.len().saturating_sub(NEAR_MAX)) {
+        (false, _) => (near, String::new()),
+        (true, 0) => (all, String::new()),
+        (true, more) => (all, format!(" and {more} more (`reg follow ls`)")),
+    };
+    Err(match named.is_empty() {
+        true => error.hint("nothing is followed; `reg follow PUBLISHER` begins"),
+        false => {
+            error.hint(format_args!("these are followed: {}{more}; name one of them whole", named.join(", ")))
+        }
+    })
 }
 
 async fn list(global: &Global, client: &Client) -> Result<(), CliError> {
@@ -200,11 +207,11 @@ async fn list(global: &Global, client: &Client) -> Result<(), CliError> {
             continue;
         }
         if let Some(fault) = &follow.fault {
-            output::line(format!("{}  does not work: {}", name(follow), Printable::lines(fault)))?;
+            output::sentence(format!("{}  does not work: {}", name(follow), Printable::lines(fault)))?;
             continue;
         }
         let (delay, keep) = (age(follow.settings.delay), follow.settings.keep);
-        output::line(format!("{}  delay {delay}, keeps {keep}{paused}", name(follow)))?;
+        output::sentence(format!("{}  delay {delay}, keeps {keep}{paused}", name(follow)))?;
         let mut table = Table::new([
             Column::named("", NAME_MIN),
             Column::whole(""),
@@ -215,10 +222,13 @@ async fn list(global: &Global, client: &Client) -> Result<(), CliError> {
         follow.versions.iter().take(LISTED_MAX).for_each(|it| table.row(row(it, &ids)));
         output::draw(global, &table)?;
         if follow.versions.len() > LISTED_MAX {
-            output::line(format!("  and {} more (--json lists all)", follow.versions.len() - LISTED_MAX))?;
+            output::sentence(format!(
+                "  and {} more (--json lists all)",
+                follow.versions.len() - LISTED_MAX
+            ))?;
         }
         if follow.left_out > 0 {
-            output::line(format!(
+            output::sentence(format!(
                 "  left out: {}, because a follow remembers no more; follow fewer models at once",
                 counted(follow.left_out, "tag")
             ))?;
@@ -258,7 +268,7 @@ fn say(global: &Global, report: &FollowReport, text: String) -> Result<(), CliEr
     match (global.json, global.quiet) {
         (true, _) => output::json(report),
         (_, true) => Ok(()),
-        _ => output::line(text),
+        _ => output::sentence(text),
     }
 }
 

@@ -24,7 +24,7 @@ pub async fn run(global: &Global, dry_run: bool) -> Result<ExitCode, CliError> {
     } else if !global.quiet {
         let verb = if dry_run { "would remove" } else { "removed" };
         let Collected { models, blobs, bytes, .. } = &collected;
-        output::line(format!(
+        output::sentence(format!(
             "{verb} {}, {}, {}",
             counted(models.len(), "model"),
             counted(*blobs, "blob"),

@@ -34,7 +34,7 @@ pub async fn run(global: &Global, args: Health) -> Result<ExitCode, CliError> {
     let mut models: Vec<&ModelHealth> = health.models.iter().collect();
     models.sort_by_key(|it| (!it.endangered, it.replicas, it.publisher, it.model.folded()));
     if global.quiet {
-        models.iter().try_for_each(|it| output::line(format!("{} {}", it.replicas, it.manifest)))?;
+        models.iter().try_for_each(|it| output::sentence(format!("{} {}", it.replicas, it.manifest)))?;
         return Ok(output::ok());
     }
     match (args.reference.is_some(), models.as_slice()) {

@@ -42,7 +42,7 @@ pub fn run(global: &Global, args: &Help) -> Result<ExitCode, CliError> {
     }
     let (command, name, rest) = find(&all, &args.about);
     if rest.is_empty() {
-        let mut help = command.clone().render_long_help().to_string();
+        let mut help = command.clone().render_help().to_string();
         if let Some((topic, _)) = topic(&args.about.join("-")).filter(|_| args.about.len() == 1) {
             help = format!("{}\n\nThe guide: reg help {}\n", help.trim_end(), typed(&all, topic));
         }

@@ -54,7 +54,7 @@ pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
     let done = tokio::select! {
         done = work => done,
         _ = tokio::signal::ctrl_c() => {
-            Err(CliError::interrupted("run the same command again: what was fetched is kept"))
+            Err(CliError::interrupted_transfer())
         }
     };
     let is_daemon = client.is_daemon();

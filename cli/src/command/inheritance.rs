@@ -112,10 +112,8 @@ impl Takeover {
             let elsewhere = self.taken.iter().filter(|it| !it.stored).count();
             if elsewhere > 0 {
                 output::say(format_args!(
-                    "{elsewhere} of them are not in this node's store: a thief of the old key may have signed them. Add"
-                ));
-                output::say(format_args!(
-                    "--only-stored to take over none of these, or --leave-out DIGEST for single ones."
+                    "{elsewhere} of them are not in this node's store: a thief of the old key may have signed them. Add \
+                     --only-stored to take over none of these, or --leave-out DIGEST for single ones."
                 ));
             }
         }
@@ -131,13 +129,9 @@ impl Takeover {
             peers => format!("this node and {peers} peers were asked"),
         };
         output::say(format_args!(
-            "Everything else that was signed before it becomes void ({asked}). If another machine of yours"
-        ));
-        output::say(format_args!(
-            "published something that is missing above, stop now, connect to it (`reg daemon --bootstrap ADDRESS`),"
-        ));
-        output::say(format_args!(
-            "and run this command again. What is missing later can be published again with the new key."
+            "Everything else that was signed before it becomes void ({asked}). If another machine of yours published \
+             something that is missing above, stop now, connect to it (`reg daemon --bootstrap ADDRESS`), and run this \
+             command again. What is missing later can be published again with the new key."
         ));
     }
 

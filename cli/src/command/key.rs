@@ -5,7 +5,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending, Stage};
+use reg_keys::key_file::Protection;
+use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, NextKey, Pending, Stage};
 use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyHistory, Next};
@@ -193,7 +194,7 @@ fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCo
             keyring.keep_documents(name, &history).map_err(keyring_error)?;
             match global.json {
                 true => output::json(&json!({ "publisher": history.publisher() }))?,
-                false => output::line(format!("publisher  {}", history.publisher()))?,
+                false => output::sentence(format!("publisher  {}", history.publisher()))?,
             }
             return Ok(output::ok());
         }
@@ -219,25 +220,22 @@ fn created(global: &Global, key: &KeyInfo, made: &[MadeKey]) -> Result<ExitCode,
     } else if global.quiet {
         output::line(key.publisher.to_string())?;
     } else {
-        output::line(format!("publisher  {}", key.publisher))?;
-        output::line(format!("key        {}", key.path.display()))?;
+        output::sentence(format!("publisher  {}", key.publisher))?;
+        output::sentence(format!("key        {}", key.path.display()))?;
         let made: Vec<&MadeKey> = made.iter().collect();
         let shown: Vec<String> = made.iter().map(|it| it.path.display().to_string()).collect();
-        rotate::paths("next keys", &shown).iter().try_for_each(output::line)?;
+        rotate::paths("next keys", &shown).iter().try_for_each(output::sentence)?;
         let documents = key.path.with_file_name(format!("{}.json", key.name));
-        let files = match documents.exists() {
-            true => format!("{} and {}, together", key.path.display(), documents.display()),
-            false => key.path.display().to_string(),
-        };
-        output::line(format!("Keep a copy of {files}, where only you can read it:"))?;
-        output::line("without it you cannot publish under this id.")?;
+        let files = [&key.path, &documents].into_iter().filter(|it| *it == &key.path || it.exists());
+        let files: Vec<String> = files.map(|it| it.display().to_string()).collect();
+        output::sentence(rotate::keep_a_copy(&files))?;
         if made.is_empty() && key.next_threshold == 0 {
-            output::line(format!(
+            output::sentence(format!(
                 "The key has no next keys: a thief of it can replace it. `reg key commit {}` makes some.",
                 key.name
             ))?;
         }
-        rotate::purpose(&key.name, &made, key.next_threshold).iter().try_for_each(output::line)?;
+        rotate::purpose(&key.name, &made, key.next_threshold).iter().try_for_each(output::sentence)?;
     }
     Ok(output::ok())
 }
@@ -270,41 +268,64 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
         output::json(&Shown { key, begun })?;
         return Ok(output::ok());
     }
-    output::line(format!("publisher   {}", key.publisher))?;
-    output::line(format!("public key  {}", key.public_key))?;
-    output::line(format!("key         {}", key.path.display()))?;
-    output::line(format!("protected   by {}", key.protection))?;
-    if key.documents > 1 || key.keys.len() > 1 {
-        output::line(format!("documents   {}", key.documents))?;
-        let files = keyring.files().map_err(keyring_error)?.keys;
-        output::line(format!("signed by   {} of:", key.threshold))?;
+    let files = keyring.files().map_err(keyring_error)?.keys;
+    let place = |public: &PublicKey| {
+        let file = files.iter().find(|it| it.public_key == *public);
+        file.map_or("on another machine".to_owned(), |it| it.path.display().to_string())
+    };
+    let mut rows = Table::of_facts();
+    rows.fact("publisher", key.publisher);
+    // The keys that sign now come first: an old one signs nothing, and its file is the one that bears the publisher's name.
+    if let [public] = key.keys.as_slice() {
+        rows.fact("signs now", public);
+        rows.fact("key", place(public));
+    } else {
+        rows.fact("signs now", format!("{} of {} keys", key.threshold, key.keys.len()));
         for public in &key.keys {
-            let path = files.iter().find(|it| it.public_key == *public);
-            let path = path.map_or("on another machine".to_owned(), |it| it.path.display().to_string());
-            output::line(format!("            {public}  {path}"))?;
+            rows.fact("", public);
+            rows.fact("", place(public));
         }
     }
+    if key.keys.contains(&key.public_key) {
+        rows.fact("protected", format!("by {}", key.protection));
+    }
+    if key.documents > 1 || key.keys.len() > 1 {
+        rows.fact("documents", key.documents);
+    }
     if let Some((version, _, commands)) = &begun {
-        output::line(format!("begun       key document {version}, which is not in effect: {commands}"))?;
+        rows.fact("begun", format!("key document {version}, which is not in effect: {commands}"));
     }
-    if key.next.is_empty() {
-        let hint = format!("none: `reg key commit {name}` makes some");
-        output::line(format!("next keys   {}", if name.publisher().is_some() { "-" } else { &hint }))?;
-        return Ok(output::ok());
+    match key.next.as_slice() {
+        [] if name.publisher().is_some() => rows.fact("next keys", "-"),
+        [] => rows.fact("next keys", format!("none: `reg key commit {name}` makes some")),
+        next => {
+            rows.fact(
+                "next keys",
+                format!("{} of {} are enough to take over", key.next_threshold, next.len()),
+            );
+            next.iter().for_each(|it| next_key(&mut rows, it));
+        }
     }
-    output::line(format!("next keys   {} of:", key.next_threshold))?;
-    for next in &key.next {
-        let (public, path) = match (&next.public_key, &next.path) {
-            (Some(public), Some(path)) => (public.to_string(), path.display().to_string()),
-            _ => (
-                format!("a key with the digest {}", output::short(&next.digest)),
-                "on another machine".to_owned(),
-            ),
-        };
-        let moved = if next.is_available || next.path.is_none() { "" } else { " (moved away)" };
-        output::line(format!("            {public}  {path}{moved}"))?;
+    if !key.keys.contains(&key.public_key) && key.protection != Protection::Elsewhere {
+        rows.fact("retired", format!("{}: it signs nothing any more", key.path.display()));
+        rows.fact("", key.public_key);
     }
+    output::draw(global, &rows)?;
     Ok(output::ok())
+}
+
+/// Adds a next key, and where it is.
+fn next_key(rows: &mut Table, next: &NextKey) {
+    let (public, place) = match (&next.public_key, &next.path) {
+        (Some(public), Some(path)) => (public.to_string(), path.display().to_string()),
+        _ => (
+            format!("a key with the digest {}", output::short(&next.digest)),
+            "on another machine".to_owned(),
+        ),
+    };
+    let moved = if next.is_available || next.path.is_none() { "" } else { " (moved away)" };
+    rows.fact("", public);
+    rows.fact("", format!("{place}{moved}"));
 }
 
 /// What `reg key show --json` prints.

@@ -33,9 +33,9 @@ pub async fn run(global: &Global, args: Log) -> Result<ExitCode, CliError> {
 }
 
 fn show(global: &Global, log: &TagLog) -> Result<(), CliError> {
-    output::line(format!("publisher  {}, key document {}", log.publisher, log.key_document))?;
+    output::sentence(format!("publisher  {}, key document {}", log.publisher, log.key_document))?;
     if log.frozen {
-        output::line("frozen     two records contradict each other, so pulls by this tag are refused")?;
+        output::sentence("frozen     two records contradict each other, so pulls by this tag are refused")?;
     }
     let ids = Ids::of(global, log.records.iter().map(|it| it.record.manifest.digest));
     let row = |it: &LoggedRecord| {
@@ -71,7 +71,7 @@ fn show(global: &Global, log: &TagLog) -> Result<(), CliError> {
     for proof in &log.proofs {
         let [one, two] = &proof.manifests;
         let state = if proof.settled { "settled" } else { "not settled" };
-        output::line(format!(
+        output::sentence(format!(
             "proof      number {}: {} and {}, {state}",
             proof.seq,
             ids.short(one),
@@ -79,10 +79,10 @@ fn show(global: &Global, log: &TagLog) -> Result<(), CliError> {
         ))?;
     }
     for revocation in &log.revocations {
-        output::line(format!("revoked    {}", ids.short_in(&revoked(revocation))))?;
+        output::sentence(format!("revoked    {}", ids.short_in(&revoked(revocation))))?;
     }
     for it in &log.delegations {
-        output::line(format!(
+        output::sentence(format!(
             "delegated  {} to {} until {}, {}",
             it.models,
             it.to,

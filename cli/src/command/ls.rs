@@ -70,6 +70,12 @@ pub async fn run(global: &Global, args: &Ls) -> Result<ExitCode, CliError> {
             Column::text("", MARKS_MIN),
         ]);
         models.iter().for_each(|model| table.row(shown.row(model, health.as_ref())));
+        if table.is_empty() {
+            output::say(
+                "no models yet: `reg search WORDS` finds some, `reg pull REF` fetches one, `reg publish DIR MODEL --key NAME` \
+                 publishes yours",
+            );
+        }
         output::draw(global, &table)?;
     }
     Ok(output::ok())
@@ -156,9 +162,12 @@ fn marks(model: &ModelSummary) -> Vec<String> {
         .behind
         .iter()
         .map(|(tag, it)| format!("{tag} is behind: {} is newer than {}", it.head, it.used));
+    let was: Vec<&str> = model.was.iter().map(|tag| tag.as_str()).collect();
+    let superseded =
+        (!was.is_empty()).then(|| format!("superseded: an earlier version of {}", was.join(", ")));
     let withdrawn = model.withdrawn.iter().map(|why| format!("withdrawn by its publisher: {why}"));
     let kept = kept(model).map(str::to_owned);
-    withdrawn.chain(kept).chain(state).chain(behind).collect()
+    withdrawn.chain(superseded).chain(kept).chain(state).chain(behind).collect()
 }
 
 /// Returns why a model is never evicted; `None` where it may be.

@@ -21,7 +21,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode, CliError> {
     if global.json {
         output::json(&json!({ "dir": args.dir, "pages": pages }))?;
     } else {
-        output::line(format!("{pages} pages in {}", args.dir.display()))?;
+        output::sentence(format!("{pages} pages in {}", args.dir.display()))?;
     }
     Ok(output::ok())
 }

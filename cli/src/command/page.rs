@@ -33,7 +33,7 @@ pub async fn run(global: &Global, args: &Page) -> Result<ExitCode, CliError> {
         output::line(&url)?;
         output::say(format_args!("open it within {seconds} s: it works once"));
     } else if !global.quiet {
-        output::line(format!("opened http://{} in the browser", gateway.address))?;
+        output::sentence(format!("opened http://{} in the browser", gateway.address))?;
     }
     Ok(output::ok())
 }

@@ -39,7 +39,7 @@ async fn set(global: &Global, args: Meant, path: &str, done: &str) -> Result<Exi
         output::json(&paused)?;
     } else if !global.quiet {
         let what = reference.map_or_else(|| "everything".to_owned(), |it| it.to_string());
-        output::line(format!("{done} {what} ({} under way)", counted(paused.pulls, "pull")))?;
+        output::sentence(format!("{done} {what} ({} under way)", counted(paused.pulls, "pull")))?;
     }
     Ok(output::ok())
 }

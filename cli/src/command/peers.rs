@@ -1,17 +1,18 @@
 //! `reg peers`: lists the peers that the daemon is connected to, or remembers, and keeps peers that the user adds.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use reg_api::report::{KnownPeer, PeerAdded, PeerReport};
 use reg_api::settings::Settings;
 use reg_node::gateway::admin::{PeerAddress, PeerName};
-use reg_proto::peer::Address;
+use reg_proto::peer::{Address, PeerId};
 use serde_json::json;
 
 use crate::args::{ChangePeers, Global, Net, Peers};
 use crate::client::Client;
 use crate::error::CliError;
-use crate::ids::Ids;
+use crate::ids::{DIGITS_MIN, Ids};
 use crate::output::{self, size};
 use crate::table::{Column, Table};
 
@@ -69,7 +70,7 @@ fn show_added(global: &Global, added: &PeerAdded) -> Result<(), CliError> {
         return output::line(address.to_string());
     }
     let kept = if *is_new { "kept" } else { "kept already" };
-    output::line(format!("{kept}: {address}{}", if *connected { ", connected" } else { "" }))?;
+    output::sentence(format!("{kept}: {address}{}", if *connected { ", connected" } else { "" }))?;
     if let Some(why) = unreached {
         output::say(format_args!("note: {why}; it is dialled again, and at every start"));
     } else if !connected {
@@ -82,8 +83,19 @@ async fn remove(global: &Global, client: &Client, peers: &[String]) -> Result<()
     let known: Vec<KnownPeer> = client.get("/v1/peers/known", &[]).await.unwrap_or_default();
     // A daemon of before says nothing of its bootstrap peers.
     let settings: Settings = client.post("/v1/settings", &json!({})).await.unwrap_or_default();
-    for peer in peers {
+    let connected: Vec<PeerReport> = client.get("/v1/peers", &[]).await.unwrap_or_default();
+    let ids: BTreeSet<String> = known
+        .iter()
+        .filter_map(|it| it.peer)
+        .chain(connected.iter().map(|it| it.peer))
+        .map(|it| it.to_string())
+        .collect();
+    let peers: Vec<String> = peers.iter().map(|it| whole(it, &ids)).collect::<Result<_, _>>()?;
+    for peer in &peers {
         client.post::<()>("/v1/peers/remove", &PeerName { peer: peer.clone() }).await?;
+        if !global.json && !global.quiet {
+            output::sentence(format!("removed: {peer}"))?;
+        }
         let addresses = known.iter().filter(|it| it.peer.is_some_and(|id| id.to_string() == *peer));
         let addresses = addresses.flat_map(|it| it.addresses.iter().map(ToString::to_string));
         let addresses: Vec<String> = addresses.chain([peer.clone()]).collect();
@@ -98,6 +110,21 @@ async fn remove(global: &Global, client: &Client, peers: &[String]) -> Result<()
         output::json(&json!({ "removed": peers }))?;
     }
     Ok(())
+}
+
+/// Returns the id of the one peer that begins so; what begins none is left as it is, and an address is whole.
+fn whole(typed: &str, ids: &BTreeSet<String>) -> Result<String, CliError> {
+    let is_short = typed.len() >= DIGITS_MIN && !typed.starts_with('/');
+    let found: Vec<&String> = ids.iter().filter(|it| is_short && it.starts_with(typed)).collect();
+    match found.as_slice() {
+        [] => Ok(typed.to_owned()),
+        [one] => Ok((*one).clone()),
+        many => {
+            let all = many.iter().map(|it| it.as_str()).collect::<Vec<_>>().join("\n");
+            Err(CliError::new("invalid", format_args!("{typed} could be each of these:\n{all}"))
+                .hint("type more of it, or the whole id"))
+        }
+    }
 }
 
 /// Tells whether a bootstrap address leads to a peer, of which these addresses are known.
@@ -138,8 +165,11 @@ async fn known(global: &Global, client: &Client) -> Result<(), CliError> {
             time(peer.success),
             time(peer.used),
             failed,
-            peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
+            without_id(global, peer.addresses.first(), peer.peer.as_ref()),
         ]);
+    }
+    if table.is_empty() {
+        output::say("no peer is remembered: `reg peers add MULTIADDR` keeps one");
     }
     output::draw(global, &table)
 }
@@ -165,7 +195,12 @@ async fn connected(global: &Global, client: Client) -> Result<ExitCode, CliError
             Column::whole("SERVED"),
             Column::named("ADDRESS", ADDRESS_MIN),
         ]);
-        connected.iter().for_each(|peer| table.row(row(peer, &ids)));
+        connected.iter().for_each(|peer| table.row(row(global, peer, &ids)));
+        if table.is_empty() && is_daemon {
+            output::say(
+                "no peer is connected yet: `reg peers add MULTIADDR` adds one, `reg help run-a-node` says how peers are found",
+            );
+        }
         output::draw(global, &table)?;
         for peer in outdated {
             let address = peer.addresses.first().map_or_else(String::new, |address| format!(" at {address}"));
@@ -189,7 +224,14 @@ async fn connected(global: &Global, client: Client) -> Result<ExitCode, CliError
     Ok(output::ok())
 }
 
-fn row(peer: &PeerReport, ids: &Ids) -> [String; 7] {
+/// Returns an address without the id of its peer, which has a column of its own.
+fn without_id(global: &Global, address: Option<&Address>, peer: Option<&PeerId>) -> String {
+    let text = address.map(ToString::to_string).unwrap_or_default();
+    let id = peer.map(|it| format!("/p2p/{it}")).filter(|_| !global.view.full).unwrap_or_default();
+    text.strip_suffix(&id).unwrap_or(&text).to_owned()
+}
+
+fn row(global: &Global, peer: &PeerReport, ids: &Ids) -> [String; 7] {
     [
         ids.short(&peer.peer),
         peer.transport.clone().unwrap_or_default(),
@@ -197,7 +239,7 @@ fn row(peer: &PeerReport, ids: &Ids) -> [String; 7] {
         peer.rtt_ms.map_or_else(String::new, |rtt| format!("{rtt} ms")),
         size(peer.bytes_fetched),
         size(peer.bytes_served),
-        peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
+        without_id(global, peer.addresses.first(), Some(&peer.peer)),
     ]
 }
 

@@ -29,7 +29,7 @@ async fn set(global: &Global, args: Named, path: &str, done: &str) -> Result<Exi
     if global.json {
         output::json(&json!({ "reference": reference, "manifest": manifest, "pinned": done == "pinned" }))?;
     } else if !global.quiet {
-        output::line(format!("{done} {reference} ({manifest})"))?;
+        output::sentence(format!("{done} {reference} ({manifest})"))?;
     }
     Ok(output::ok())
 }

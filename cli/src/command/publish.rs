@@ -212,11 +212,11 @@ async fn abandon(global: &Global, reference: Reference) -> Result<ExitCode, CliE
     } else if global.quiet {
         output::line(manifest.to_string())?;
     } else {
-        output::line(format!(
+        output::sentence(format!(
             "abandoned record {seq} of {publisher}/{model}:{tag}: {}",
             output::short(manifest)
         ))?;
-        output::line("its number is not used again; destroy the prepared file and its signatures")?;
+        output::sentence("its number is not used again; destroy the prepared file and its signatures")?;
     }
     Ok(output::ok())
 }

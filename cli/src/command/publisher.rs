@@ -134,9 +134,9 @@ async fn dns(global: &Global, key: &KeyName, peers: Vec<Address>) -> Result<Exit
         return Ok(output::ok());
     }
     let of = domain.as_ref().map_or_else(|| "DOMAIN".to_owned(), ToString::to_string);
-    output::line(format!("https://{of}/.well-known/reg.json (no redirect, with a valid certificate):"))?;
+    output::sentence(format!("https://{of}/.well-known/reg.json (no redirect, with a valid certificate):"))?;
     output::line(record.to_file())?;
-    output::line(format!("or, where there is no web server, a TXT record of _reg.{of}:"))?;
+    output::sentence(format!("or, where there is no web server, a TXT record of _reg.{of}:"))?;
     output::line(record.to_txt())?;
     if !global.quiet {
         if domain.is_none() {

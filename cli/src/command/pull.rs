@@ -97,7 +97,7 @@ async fn pull(client: &Client, request: &PullRequest) -> Result<Pulled, CliError
     tokio::select! {
         pulled = client.stream("/v1/pull", request) => pulled,
         _ = tokio::signal::ctrl_c() => {
-            Err(CliError::interrupted("run the same command again: what was fetched is kept"))
+            Err(CliError::interrupted_transfer())
         }
     }
 }

@@ -19,13 +19,13 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     if global.json {
         output::json(&removed)?;
     } else if removed.models.is_empty() {
-        output::line(format!("removed {reference}; other tags still point to the same model"))?;
+        output::sentence(format!("removed {reference}; other tags still point to the same model"))?;
     } else if !global.quiet {
         let freed = match removed.bytes {
             0 => "nothing is freed".to_owned(),
             bytes => format!("{} in {}", size(bytes), counted(removed.blobs, "blob")),
         };
-        output::line(format!("removed {reference}, {freed}"))?;
+        output::sentence(format!("removed {reference}, {freed}"))?;
         if let Some(unfreed) = &removed.unfreed {
             explain(unfreed);
         }

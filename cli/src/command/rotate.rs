@@ -109,10 +109,8 @@ impl Change<'_> {
         if !(global.quiet || global.json) {
             if key_set.next == Next::Open {
                 output::say(format_args!(
-                    "Everything that older keys have signed stays valid: this key document commits to no next keys."
-                ));
-                output::say(format_args!(
-                    "So a thief of an older key can sign on, until `reg key commit {name}` makes a commitment."
+                    "Everything that older keys have signed stays valid: this key document commits to no next keys. So a \
+                     thief of an older key can sign on, until `reg key commit {name}` makes a commitment."
                 ));
             } else {
                 takeover.show(name, version);
@@ -211,6 +209,11 @@ fn after<'a>(
     let signing = files.iter().filter(|it| document.keys.contains(&it.public_key));
     let signing: Vec<String> = signing.map(|it| it.path.display().to_string()).collect();
     after.lines.extend(paths("signs now", &signing));
+    if let (false, Ok(known)) = (signing.is_empty(), keyring.info(name)) {
+        let documents = known.path.with_file_name(format!("{name}.json")).display().to_string();
+        let files: Vec<String> = signing.into_iter().chain([documents]).collect();
+        after.advice.push(keep_a_copy(&files));
+    }
     let next = document.next.keys();
     let made: Vec<&MadeKey> = made.iter().filter(|it| next.is_some_and(|next| next.names(&it.key))).collect();
     let (lines, advice) = next_keys_advice(name, &made, next);
@@ -225,6 +228,18 @@ fn after<'a>(
     after.fields.push(("next", json!(made)));
     after.fields.push(("next_threshold", json!(next.map_or(0, |it| it.threshold))));
     after
+}
+
+/// Returns the sentence that says which files a user keeps a copy of.
+pub fn keep_a_copy(files: &[String]) -> String {
+    let shown = match files {
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}, together", first.join(", ")),
+        [] => String::new(),
+    };
+    format!(
+        "Keep a copy of {shown}, where only you can read it: without it you cannot publish under this id."
+    )
 }
 
 /// Returns lines with a label before the first path.
@@ -254,9 +269,9 @@ pub fn purpose(name: &KeyName, made: &[&MadeKey], threshold: usize) -> Vec<Strin
     };
     vec![
         format!("The next keys take over if the key is lost or stolen (`reg key rotate {name}`): {enough}."),
-        "Move them to two other places, such as a USB stick and another machine, so that neither a thief of this folder"
+        "Move them to two other places, such as a USB stick and another machine, so that neither a thief of this folder \
+         nor a broken disk takes them along. Nothing else needs them until then."
             .to_owned(),
-        "nor a broken disk takes them along. Nothing else needs them until then.".to_owned(),
     ]
 }
 

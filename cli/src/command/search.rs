@@ -78,13 +78,13 @@ fn show(
     report.results.iter().for_each(|it| table.row(row(it, &ids)));
     output::draw(global, &table)?;
     for found in report.results.iter().filter(|it| !it.also.is_empty()) {
-        output::line(others(found, &ids))?;
+        output::sentence(others(found, &ids))?;
     }
     for found in &report.results {
         let collected = found.collected.iter();
         collected
             .into_iter()
-            .try_for_each(|it| output::line(format!("{} is collected by {it}", found.number)))?;
+            .try_for_each(|it| output::sentence(format!("{} is collected by {it}", found.number)))?;
     }
     if let Some(page) = page(report, request) {
         output::say(page);

@@ -149,7 +149,7 @@ async fn conclude_or_wait(
     }
     output::line(out.display().to_string())?;
     if !global.quiet {
-        after.lines.iter().try_for_each(output::line)?;
+        after.lines.iter().try_for_each(output::sentence)?;
         steps(keyring, name, file, out, &unfinished)?;
         after.advice.iter().for_each(|line| output::say(format_args!("{line}")));
     }
@@ -223,13 +223,13 @@ async fn conclude(
         output::json(&value)?;
         return Ok(output::ok());
     }
-    output::line(format!("publisher  {}", taken.publisher))?;
+    output::sentence(format!("publisher  {}", taken.publisher))?;
     if !global.quiet {
         file.describe()
             .map_err(fault)?
             .iter()
-            .try_for_each(|line| output::line(format!("signed     {line}")))?;
-        after.lines.iter().try_for_each(output::line)?;
+            .try_for_each(|line| output::sentence(format!("signed     {line}")))?;
+        after.lines.iter().try_for_each(output::sentence)?;
         after.advice.iter().for_each(|line| output::say(format_args!("{line}")));
         if !is_daemon {
             output::say(format_args!(

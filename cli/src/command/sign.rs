@@ -34,8 +34,12 @@ pub fn run(global: &Global, args: &Sign) -> Result<ExitCode, CliError> {
             &json!({ "publisher": file.publisher, "documents": described, "finished": is_finished }),
         )?;
     } else if !global.quiet {
-        output::line(format!("{} for {}", if args.dry_run { "to sign" } else { "signed" }, file.publisher))?;
-        described.iter().try_for_each(|line| output::line(format!("  {line}")))?;
+        output::sentence(format!(
+            "{} for {}",
+            if args.dry_run { "to sign" } else { "signed" },
+            file.publisher
+        ))?;
+        described.iter().try_for_each(|line| output::sentence(format!("  {line}")))?;
         output::line(if is_finished { "enough keys have signed" } else { "more keys must sign" })?;
     }
     Ok(output::ok())

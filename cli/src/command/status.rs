@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::health::Audited;
 use reg_api::reachability::Reachability;
 use reg_api::report::{DhtKeys, RendezvousReport, Status};
@@ -25,8 +26,12 @@ pub async fn run(global: &Global, args: Args) -> Result<ExitCode, CliError> {
         output::json(&status)?;
         return Ok(output::ok());
     }
+    let daemon = match is_daemon {
+        true => "running",
+        false => "not running, so no model is shared and no peer is known: `reg daemon` starts it",
+    };
     let mut rows = vec![
-        vec!["daemon".to_owned(), if is_daemon { "running" } else { "not running" }.to_owned()],
+        vec!["daemon".to_owned(), daemon.to_owned()],
         vec!["peer id".into(), status.peer_id.to_string()],
     ];
     rows.extend(status.listen.iter().map(|address| vec!["listen".into(), address.to_string()]));
@@ -54,19 +59,27 @@ pub async fn run(global: &Global, args: Args) -> Result<ExitCode, CliError> {
     };
     let max =
         status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}{origin}", size(max)));
+    let cache = format!("{} in {}, {max}", size(status.bytes), counted(status.blobs, "blob"));
+    if is_daemon {
+        rows.push(vec!["peers".into(), peers(status.peers, status.outdated_peers)]);
+    }
     rows.extend([
-        vec!["peers".into(), peers(status.peers, status.outdated_peers)],
-        vec!["remembered".into(), format!("{} peers", status.known_peers)],
+        vec!["remembered".into(), counted(status.known_peers, "peer")],
         vec!["models".into(), status.models.to_string()],
-        vec!["dht keys".into(), dht_keys(status.dht_keys)],
-        vec!["cache".into(), format!("{} in {} blobs, {max}", size(status.bytes), status.blobs)],
+        vec!["cache".into(), cache],
         vec!["on its way".into(), size(status.partial_bytes)],
-        vec!["served".into(), size(status.bytes_served)],
-        vec!["fetched".into(), size(status.bytes_fetched)],
-        vec!["audited".into(), audited(status.audited)],
-        vec!["up".into(), format!("{} s", status.uptime_seconds)],
-        vec!["version".into(), status.version],
     ]);
+    // What a daemon counts while it runs: a node that was started for this question knows nothing of it.
+    if is_daemon {
+        rows.extend([
+            vec!["dht keys".into(), dht_keys(status.dht_keys)],
+            vec!["served".into(), size(status.bytes_served)],
+            vec!["fetched".into(), size(status.bytes_fetched)],
+            vec!["audited".into(), audited(status.audited)],
+            vec!["up".into(), format!("{} s", status.uptime_seconds)],
+        ]);
+    }
+    rows.push(vec!["version".into(), status.version]);
     output::table(&rows)?;
     Ok(output::ok())
 }

@@ -36,19 +36,19 @@ pub async fn run(global: &Global, command: SwarmCommand) -> Result<ExitCode, Cli
         return Ok(output::ok());
     }
     let SwarmReport { replicas, repair_after, zone, settled, .. } = &report;
-    output::line(format!(
+    output::sentence(format!(
         "{} of each model; repaired {} after a node is gone; this node is in {zone}",
         counted(*replicas, "copy"),
         age(*repair_after)
     ))?;
     if !settled {
-        output::line(
+        output::sentence(
             "the members are being asked; this node does nothing until they are the same for a while",
         )?;
     }
     if let Some(drain) = &report.drain {
         let state = if drain.done { "drained: it may be switched off" } else { "being drained" };
-        output::line(format!("this node is {state}; `reg drain --status` says more"))?;
+        output::sentence(format!("this node is {state}; `reg drain --status` says more"))?;
     }
     let peers = Ids::of(global, report.members.iter().map(|it| it.peer));
     let mut members = Table::new([

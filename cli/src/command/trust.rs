@@ -124,7 +124,7 @@ async fn alias(global: &Global, client: &Client, args: Alias) -> Result<(), CliE
             if global.json {
                 return output::json(&report.aliases);
             }
-            report.aliases.iter().try_for_each(|it| output::line(format!("{} means {}", it.from, it.to)))
+            report.aliases.iter().try_for_each(|it| output::sentence(format!("{} means {}", it.from, it.to)))
         }
     }
 }
@@ -138,7 +138,7 @@ fn say(global: &Global, value: &impl serde::Serialize, text: String) -> Result<(
     match (global.json, global.quiet) {
         (true, _) => output::json(value),
         (_, true) => Ok(()),
-        _ => output::line(text),
+        _ => output::sentence(text),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::report::Verified;
 use reg_api::request::{VerifyRequest, VerifyTarget};
 
@@ -21,6 +22,8 @@ pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
         return verify_bundle::run(global, &args, bundle);
     }
     let target = target(args.target.as_deref())?;
+    // The store keeps a blob once, whatever number of files has its bytes.
+    let what = if matches!(target, VerifyTarget::Directory(_)) { "file" } else { "blob" };
     let net = args.repair.then_some(&args.net);
     let client = Client::open_with(global, net, agree::VERIFY).await?;
     // A node in this process connects to them anyway.
@@ -44,31 +47,32 @@ pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
                 (false, true) => "edited",
                 (false, false) => "damaged",
             };
-            output::line(format!("{end}: {what}: {}", damage.problem))?;
+            output::sentence(format!("{end}: {what}: {}", damage.problem))?;
         }
         for path in &verified.mended {
-            output::line(format!("mended: {}: it was a link to a damaged blob", path.display()))?;
+            output::sentence(format!("mended: {}: it was a link to a damaged blob", path.display()))?;
         }
         for path in &verified.links {
-            output::line(format!("linked: {}: it shares the bytes of a damaged blob", path.display()))?;
+            output::sentence(format!("linked: {}: it shares the bytes of a damaged blob", path.display()))?;
         }
         for it in &verified.withdrawn {
-            output::line(format!("withdrawn: {}: by its publisher: {}", it.reference, it.why))?;
+            output::sentence(format!("withdrawn: {}: by its publisher: {}", it.reference, it.why))?;
         }
         for path in &verified.unlisted {
-            output::line(format!("unlisted: {path}: not a file of the model"))?;
+            output::sentence(format!("unlisted: {path}: not a file of the model"))?;
         }
         if !global.quiet {
-            conclude(&args, &verified, left);
+            conclude(&args, what, &verified, left);
         }
     }
     Ok(if left == 0 { output::ok() } else { ExitCode::from(DAMAGED) })
 }
 
 /// Says how many files are damaged, and what can be done about it.
-fn conclude(args: &Verify, verified: &Verified, left: usize) {
+fn conclude(args: &Verify, what: &str, verified: &Verified, left: usize) {
     let edited = verified.damaged.iter().filter(|it| it.edited && !it.repaired).count();
-    let mut said = format!("{} checked, {}, {left} damaged", verified.checked, size(verified.bytes));
+    let mut said =
+        format!("{} checked, {}, {left} damaged", counted(verified.checked, what), size(verified.bytes));
     if edited > 0 {
         said.push_str(&format!(", {edited} of them edited here"));
     }

@@ -38,16 +38,16 @@ pub fn run(global: &Global, args: &Verify, bundle: &Path) -> Result<ExitCode, Cl
     if global.json {
         output::json(&found)?;
     } else if !global.quiet {
-        output::line(format!(
+        output::sentence(format!(
             "{dir} matches the signature: {}, {}",
             counted(found.files, "file"),
             size(found.bytes)
         ))?;
         if let Some(subject) = &found.certificate {
-            output::line(format!("signed by {subject}"))?;
+            output::sentence(format!("signed by {subject}"))?;
         }
         for path in &found.unsigned {
-            output::line(format!("not signed: {path}"))?;
+            output::sentence(format!("not signed: {path}"))?;
         }
     }
     Ok(output::ok())

@@ -45,6 +45,7 @@ fn a_typo_names_the_command_that_was_meant() {
     let home = home();
     for (args, hint) in [
         (&["pul"][..], "did you mean `reg pull`?"),
+        (&["version"], "did you mean `reg --version`?"),
         (&["key", "rotat"], "did you mean `reg key rotate`?"),
         (&["pull", "acme/x", "--qant", "Q4"], "did you mean `--quant`?"),
         (&["key", "help", "rotate"], "did you mean `reg help key rotate`?"),
@@ -75,6 +76,16 @@ fn help_explains_commands_and_topics() {
         assert!(out(&shown).lines().count() > 5 && !out(&shown).contains("```"), "{}", out(&shown));
     }
     assert!(out(&ran(home.path(), &["help", "pull"])).contains("Usage: reg pull"));
+    // However it is asked for, the help of a command is the same.
+    for command in [&["pull"][..], &["publish"], &["key", "rotate"], &["trust", "require"]] {
+        let of = |args: Vec<&str>| out(&ran(home.path(), &args));
+        let [asked, long, short] = [
+            of([&["help"], command].concat()),
+            of([command, &["--help"]].concat()),
+            of([command, &["-h"]].concat()),
+        ];
+        assert!(asked == long && asked == short, "{command:?}:\n{asked}\n{long}");
+    }
     assert!(out(&ran(home.path(), &["help", "key", "rotate"])).contains("Usage: reg key rotate"));
     let keys = out(&ran(home.path(), &["help", "keys"]));
     assert!(keys.contains("Usage: reg key"), "an alias of a command wins");
@@ -115,16 +126,16 @@ fn colours_follow_the_variables() {
 #[test]
 fn the_log_is_silent_and_can_go_to_a_file() {
     let home = home();
-    let silent = ran(home.path(), &["ls"]);
+    let silent = ran(home.path(), &["ls", "--json"]);
     assert!(silent.status.success() && err(&silent).is_empty(), "{}", err(&silent));
-    let verbose = ran(home.path(), &["ls", "-v"]);
+    let verbose = ran(home.path(), &["ls", "--json", "-v"]);
     assert!(err(&verbose).contains(" INFO reg_node"), "{}", err(&verbose));
     let log = home.path().join("a log.txt");
-    let logged = ran(home.path(), &["ls", "-vv", "--log-file", &log.to_string_lossy()]);
+    let logged = ran(home.path(), &["ls", "--json", "-vv", "--log-file", &log.to_string_lossy()]);
     assert!(logged.status.success() && err(&logged).is_empty(), "{}", err(&logged));
     let text = std::fs::read_to_string(&log).expect("a log");
     assert!(text.contains(" INFO reg_node") && !text.contains('\u{1b}'), "{text}");
-    let nowhere = ran(home.path(), &["ls", "--log-file", "no/such/folder/log"]);
+    let nowhere = ran(home.path(), &["ls", "--json", "--log-file", "no/such/folder/log"]);
     assert!(!nowhere.status.success() && err(&nowhere).contains("cannot be written"), "{}", err(&nowhere));
 }
 

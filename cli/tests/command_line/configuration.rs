@@ -1,6 +1,7 @@
 //! `reg config` and `reg reload`, without a daemon and with one that runs.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -69,6 +70,11 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
         assert_eq!(refused.status.code(), Some(2), "{args:?}");
         assert!(err(&refused).contains(word), "{args:?}: {}", err(&refused));
     }
+    // A variable that hides the value does not make it right: other commands would refuse the file.
+    let hidden = ["config", "set", "node.dht", "maybe"];
+    let hidden = reg(dir.path(), &hidden).env("REG_DHT", "off").output().expect("reg runs");
+    assert_eq!(hidden.status.code(), Some(2), "{}", err(&hidden));
+    assert!(err(&hidden).contains("auto, server, client, off"), "{}", err(&hidden));
     assert_eq!(std::fs::read_to_string(&path).expect("a file"), before);
 }
 
@@ -124,14 +130,18 @@ fn each_value_says_where_it_comes_from() {
 }
 
 /// A daemon without a network, which ends with the test.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
-    fn start(home: &Path, args: &[&str]) -> Self {
-        let all: Vec<&str> =
-            ["daemon", "--offline", "--http", "127.0.0.1:0"].iter().chain(args).copied().collect();
-        let mut child =
-            reg(home, &all).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("reg runs");
+    pub(crate) fn start(home: &Path, args: &[&str]) -> Self {
+        let all: Vec<&str> = ["daemon", "--http", "127.0.0.1:0"].iter().chain(args).copied().collect();
+        let mut child = reg(home, &all)
+            .env("REG_NO_MDNS", "true")
+            .env("REG_DHT", "off")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("reg runs");
         // The last line that it prints when it is ready.
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         assert!(lines.map_while(Result::ok).any(|it| it.starts_with("home ")), "the daemon has not started");
@@ -154,7 +164,7 @@ fn a_running_daemon_takes_what_it_can_and_names_the_rest() {
     assert_eq!(none.status.code(), Some(3), "{}", err(&none));
     written(home, "[transfer]\nlimit_up = '1 MB/s'\n");
     done(home, &["key", "new", "me"]);
-    let daemon = Daemon::start(home, &["--limit-down", "5 MB/s"]);
+    let daemon = Daemon::start(home, &["--offline", "--limit-down", "5 MB/s"]);
     let of = |key: &str| json(home, &["config", "get", key]);
     assert_eq!(of("limit_up")["value"], "1 MB/s");
     assert_eq!(of("limit_down")["source"], "flag --limit-down");
@@ -195,12 +205,45 @@ fn a_running_daemon_takes_what_it_can_and_names_the_rest() {
     drop(daemon);
 }
 
+/// Returns the status with which the daemon's API answers a page of another server.
+fn answer_to_page(home: &Path, origin: &str) -> u16 {
+    let address = json(home, &["env", "hf"])["HF_ENDPOINT"].as_str().expect("an address").to_owned();
+    let address = address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("a status");
+    line.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a number")
+}
+
+#[test]
+fn pages_of_new_origins_are_answered_after_a_reload() {
+    const ORIGIN: &str = "https://page.example";
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &["--offline"]);
+    assert_eq!(answer_to_page(dir.path(), ORIGIN), 403);
+    done(dir.path(), &["config", "set", "http.origins", ORIGIN]);
+    // A value that waits is said to wait.
+    let waiting = ran(dir.path(), &["config", "get", "http.origins"]);
+    assert!(err(&waiting).contains("the file has another one"), "{}", err(&waiting));
+    done(dir.path(), &["reload"]);
+    assert_eq!(answer_to_page(dir.path(), ORIGIN), 200);
+    let taken = ran(dir.path(), &["config", "get", "http.origins"]);
+    assert_eq!((out(&taken).trim(), err(&taken).as_str()), (ORIGIN, ""));
+    done(dir.path(), &["config", "unset", "http.origins"]);
+    done(dir.path(), &["reload"]);
+    assert_eq!(answer_to_page(dir.path(), ORIGIN), 403);
+    drop(daemon);
+}
+
 #[test]
 #[cfg(unix)]
 fn a_hangup_signal_reads_the_file_again() {
     let dir = tempfile::tempdir().expect("a folder");
     written(dir.path(), "[http]\norigins = []\n");
-    let daemon = Daemon::start(dir.path(), &[]);
+    let daemon = Daemon::start(dir.path(), &["--offline"]);
     written(dir.path(), "[http]\norigins = ['https://page.example']\n");
     let sent = Command::new("kill").args(["-HUP", &daemon.0.id().to_string()]).status();
     assert!(sent.expect("kill runs").success());

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::aids::{err, out, ran};
+use crate::configuration::Daemon;
 
 /// A home with a key and a model, and a script for a shell. `reg` of the path is the binary of this test.
 struct Prepared {
@@ -146,6 +147,31 @@ fn zsh_completes() {
         let shown = zsh(&prepared, &typed).expect("zsh is there");
         assert!(shown.contains(&format!("{expected}>")), "{typed}: {shown}");
     }
+}
+
+#[test]
+fn a_peer_is_completed_by_what_the_daemon_knows() {
+    const PEER: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &["--listen", "/ip4/127.0.0.1/tcp/0"]);
+    let address = format!("/ip4/127.0.0.1/tcp/1/p2p/{PEER}");
+    let added = ran(dir.path(), &["peers", "add", &address]);
+    assert!(added.status.success(), "{}", err(&added));
+    let complete = |words: &[&str]| {
+        let args: Vec<&str> = ["complete-words", "--"].into_iter().chain(words.iter().copied()).collect();
+        out(&ran(dir.path(), &args))
+    };
+    assert!(
+        complete(&["peers", "rm", "12D3"]).lines().any(|it| it.trim_end() == PEER),
+        "{}",
+        complete(&["peers", "rm", ""])
+    );
+    assert!(!complete(&["peers", "rm", "12D4"]).contains(PEER));
+    // What completes can be typed short, too.
+    let removed = ran(dir.path(), &["peers", "rm", &PEER[..16]]);
+    assert!(removed.status.success() && out(&removed).contains(PEER), "{}", err(&removed));
+    assert!(!complete(&["peers", "rm", "12D3"]).contains(PEER));
+    drop(daemon);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::behind::Behind;
 use crate::check::Check;
 use crate::collection::CollectedIn;
+use crate::counted::counted;
 use crate::domain::{DomainEntry, ProfileReport};
 use crate::health::Audited;
 use crate::ingest::LeftOutList;
@@ -194,6 +195,9 @@ pub struct ModelSummary {
     /// The tag by which a pull has begun that has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulling: Option<Tag>,
+    /// The tags of which it was an earlier version, where no tag means it now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<Tag>,
     /// Seconds since 1970; `None` where it is not known.
     pub last_used: Option<u64>,
     /// Those of the tags that have a newer version, which the store does not have, with how this one stands behind it.
@@ -651,9 +655,13 @@ impl RuleReport {
         for it in &rule.attestations {
             let of = match it.by.len() {
                 0 => "of publishers that you have named".to_owned(),
-                count => format!("of {count} attestors"),
+                count => format!("of {}", counted(count, "attestor")),
             };
-            requires.push(format!("{} {} attestations {of} that say pass", it.count, it.kind));
+            let attestations = counted(it.count, &format!("{} attestation", it.kind));
+            requires.push(format!(
+                "{attestations} {of} {}",
+                if it.count == 1 { "that says pass" } else { "that say pass" }
+            ));
         }
         if rule.newest {
             requires

@@ -85,14 +85,15 @@ impl TagAge {
 impl fmt::Display for TagAge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tag, seq, issued, age_seconds, fresh_until, fresh_seconds, expires } = self;
-        write!(f, "tag {tag}: record {seq}, signed {} ago, ", age(*age_seconds))?;
+        write!(f, "tag {tag}: record {seq}, signed {} ago", age(*age_seconds))?;
         let now = issued.saturating_add(*age_seconds);
         match fresh_until {
-            None => f.write_str("its publisher sets no date until which it is fresh")?,
+            // Most publishers set none, so it is no news.
+            None => {}
             Some(until) if *fresh_seconds == 0 => {
-                write!(f, "not fresh since {}", age(now.saturating_sub(*until)))?
+                write!(f, ", not fresh since {}", age(now.saturating_sub(*until)))?
             }
-            Some(_) => write!(f, "fresh for {} more", age(*fresh_seconds))?,
+            Some(_) => write!(f, ", fresh for {} more", age(*fresh_seconds))?,
         }
         match expires.map(|it| (it.saturating_sub(now), now.saturating_sub(it))) {
             None => Ok(()),
@@ -134,13 +135,13 @@ mod tests {
             expires: expires.map(|it| it * DAY),
             ..base.clone()
         };
-        let begin = "tag latest: record 3, signed 5 days ago, ";
+        let begin = "tag latest: record 3, signed 5 days ago";
         for (record, said, noted, refused) in [
-            (with(None, None), "its publisher sets no date until which it is fresh", 0, false),
-            (with(Some(115), None), "fresh for 10 days more", 0, false),
-            (with(Some(102), None), "not fresh since 3 days", 1, false),
-            (with(Some(115), Some(130)), "fresh for 10 days more, expires in 25 days", 0, false),
-            (with(Some(102), Some(103)), "not fresh since 3 days, expired 2 days ago", 2, true),
+            (with(None, None), "", 0, false),
+            (with(Some(115), None), ", fresh for 10 days more", 0, false),
+            (with(Some(102), None), ", not fresh since 3 days", 1, false),
+            (with(Some(115), Some(130)), ", fresh for 10 days more, expires in 25 days", 0, false),
+            (with(Some(102), Some(103)), ", not fresh since 3 days, expired 2 days ago", 2, true),
         ] {
             let now = 105 * DAY;
             let age = TagAge::of(&record, now);

@@ -8,7 +8,7 @@ use reg_proto::peer::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::request::Priority;
-use crate::size::Size;
+use crate::size::Given;
 
 /// Percentage of a limit from which on the limit counts as reached: a rate is a mean over seconds.
 const LIMIT_PERCENT: u64 = 85;
@@ -159,7 +159,7 @@ impl TransferFacts {
                 format!("{which} sent nothing for {seconds} s")
             }
             ReasonCode::Limit => {
-                format!("it reaches the limit of {}/s", Size(self.limit.unwrap_or_default()))
+                format!("it reaches the limit of {}/s", Given(self.limit.unwrap_or_default()))
             }
             ReasonCode::Disk => "the disk writes no faster".into(),
             ReasonCode::Verification => "the cores verify no faster (SHA-256)".into(),

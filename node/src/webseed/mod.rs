@@ -90,10 +90,7 @@ impl WebError {
                 "a server that answers `Range` serves it; `--from MULTIADDR` names a peer that has the file"
                     .to_owned(),
             ),
-            Self::Transport { source, .. } if is_of_dates(source) => Some(format!(
-                "the clock of this machine says {}: if it is wrong, set it (`timedatectl` shows it)",
-                clock::date(clock::now())
-            )),
+            Self::Transport { source, .. } => dates_hint(source),
             _ => None,
         }
     }
@@ -106,6 +103,16 @@ impl WebError {
             Self::Transport { .. } | Self::Busy { .. } | Self::Short { .. } | Self::Client(_) => false,
         }
     }
+}
+
+/// Returns what to do about a certificate that was refused because of its dates; `None` about another error.
+pub fn dates_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    is_of_dates(error).then(|| {
+        format!(
+            "the clock of this machine says {}: if it is wrong, set it (`timedatectl` shows it)",
+            clock::date(clock::now())
+        )
+    })
 }
 
 /// Tells whether a certificate was refused because of its dates, which a clock that is off makes wrong.

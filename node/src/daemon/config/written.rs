@@ -104,7 +104,7 @@ impl ConfigFile {
             if !text.is_empty() {
                 text = text.trim_end().to_owned() + "\n\n";
             }
-            return self.write(&format!("{text}[{}]\n{} = {value}\n", key.section, key.key));
+            return self.write(key, &format!("{text}[{}]\n{} = {value}\n", key.section, key.key));
         };
         let table = section.as_table_like_mut().ok_or(EditError::Form { key })?;
         match table.get_mut(key.key) {
@@ -115,7 +115,7 @@ impl ConfigFile {
             }
             _ => drop(table.insert(key.key, Item::Value(value))),
         }
-        self.write(&document.to_string())
+        self.write(key, &document.to_string())
     }
 
     /// Removes one key, and writes the file; returns whether the file had it. Comments above it stay.
@@ -129,7 +129,7 @@ impl ConfigFile {
             return Ok(false);
         }
         let text = self.without_lines(key).unwrap_or_else(|| document.to_string());
-        self.write(&text).map(|()| true)
+        self.write(key, &text).map(|()| true)
     }
 
     /// Returns the text without the lines of a key, where it has lines of its own.
@@ -150,9 +150,16 @@ impl ConfigFile {
         bare(&self.text).parse().map_err(|source| EditError::Toml { path: self.path.clone(), source })
     }
 
-    /// Writes the file whole, with the line ends that it had, if it is a valid configuration.
-    fn write(&self, text: &str) -> Result<(), EditError> {
+    /// Writes the file whole, with the line ends that it had, if it is a valid configuration: beside the flags and variables, and
+    /// as far as `key` is concerned without them too, because commands that have none of them read it.
+    fn write(&self, key: SettingKey, text: &str) -> Result<(), EditError> {
         let refused = |error| EditError::Refused(Box::new(error));
+        let alone = Config::new(RawConfig::parse(text, &self.path).map_err(refused)?, Overrides::default());
+        if let Err(error) = alone
+            && SettingKey::named_in(&error.to_string()) == Some(key)
+        {
+            return Err(refused(error));
+        }
         let raw = RawConfig::parse(text, &self.path).map_err(refused)?;
         Config::new(raw, self.overrides.clone()).map_err(refused)?;
         let failed = |source| EditError::Write { path: self.path.clone(), source };

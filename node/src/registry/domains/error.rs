@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 
 use crate::registry::publishers::TagsError;
 use crate::registry::trust::TrustError;
+use crate::webseed::dates_hint;
 use crate::well_known::LookupError;
 
 /// Why a domain is not taken for a publisher.
@@ -79,10 +80,15 @@ impl Fault for DomainError {
                 "in a private network of your own, name the domain in the configuration: domains.private"
                     .to_owned(),
             ),
-            Self::Lookup { source, .. } if source.is_unreached() => Some(
-                "run the same command again; the publisher's id works without its domain, if you know it"
-                    .to_owned(),
-            ),
+            Self::Lookup { source, .. } if source.is_unreached() => {
+                let of_dates = match source {
+                    LookupError::Https { source, .. } => dates_hint(source),
+                    _ => None,
+                };
+                let again =
+                    "run the same command again; the publisher's id works without its domain, if you know it";
+                Some(of_dates.unwrap_or_else(|| again.to_owned()))
+            }
             Self::Lookup { domain, .. } => {
                 Some(format!("tell the owner of {domain}: `reg publisher dns` prints what belongs where"))
             }

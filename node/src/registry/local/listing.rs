@@ -225,6 +225,7 @@ impl Local {
             here: row.is_here || row.part.is_some_and(|part| part.complete),
             bytes_here,
             pulling: row.pulling,
+            was: row.was.into_iter().collect(),
             last_used: self.store.last_used(&row.manifest),
             withdrawn: withdrawn.cloned(),
             model: row.model,
@@ -238,26 +239,42 @@ pub(super) struct More {
     petnames: BTreeMap<PublisherId, Petname>,
     /// The keys of the models that are never evicted.
     kept: BTreeMap<String, Kept>,
+    /// The publishers that have revoked something.
+    revoking: BTreeSet<PublisherId>,
     /// The manifests that publishers have withdrawn, with their reasons.
     withdrawn: BTreeMap<PublisherId, BTreeMap<Digest, String>>,
 }
 
 impl More {
-    /// Returns what is to be said of models with these rows. Only the keys of their publishers are read, because their signatures
-    /// are verified: a node may remember revocations of many publishers that it has no models of.
+    /// Returns what is to be said of models with these rows.
     pub(super) fn of(local: &Local, rows: &[Row]) -> Result<Self, CatalogueError> {
-        let store = &local.store;
+        let mut more = Self::of_all(local)?;
+        more.add(local, rows);
+        Ok(more)
+    }
+
+    /// Reads what concerns all models, once for all pages of a list.
+    pub(super) fn of_all(local: &Local) -> Result<Self, CatalogueError> {
+        let kept = kept::all(&local.store)?;
+        let revoking = revoked::revoking(&local.store)?.into_iter().collect();
+        Ok(Self { petnames: local.trust.petnames(), kept, revoking, withdrawn: BTreeMap::new() })
+    }
+
+    /// Adds what concerns the publishers of these rows. Only their keys are read, because signatures are verified: a node may
+    /// remember revocations of many publishers that it has no models of.
+    pub(super) fn add(&mut self, local: &Local, rows: &[Row]) {
         let publishers: BTreeSet<PublisherId> = rows.iter().map(|row| row.publisher).collect();
-        let mut withdrawn = BTreeMap::new();
-        for publisher in revoked::revoking(store)?.into_iter().filter(|it| publishers.contains(it)) {
+        for publisher in publishers.intersection(&self.revoking) {
+            if self.withdrawn.contains_key(publisher) {
+                continue;
+            }
             // Keys that cannot be read are told of by what needs them.
-            let Ok(Some(keys)) = keys::keys(store, publisher) else { continue };
+            let Ok(Some(keys)) = keys::keys(&local.store, *publisher) else { continue };
             let of = keys.revocations().filter_map(|(it, _)| match it.subject {
                 Revoked::Manifest(digest) => Some((digest, it.reason.as_str().to_owned())),
                 Revoked::Key(_) | Revoked::Delegation(_) => None,
             });
-            withdrawn.insert(publisher, of.collect());
+            self.withdrawn.insert(*publisher, of.collect());
         }
-        Ok(Self { petnames: local.trust.petnames(), kept: kept::all(store)?, withdrawn })
     }
 }

@@ -25,10 +25,11 @@ impl Local {
     pub async fn models_page(self: &Arc<Self>, request: ModelsRequest) -> Result<ModelsPage, CatalogueError> {
         self.on_blocking_thread(move |local| {
             let (mut found, mut next) = (Vec::<ModelSummary>::new(), request.after.clone());
+            let mut more = More::of_all(&local)?;
             loop {
                 let page = local.rows(&ListRequest { after: next.take(), limit: Some(ROWS) })?;
                 let Listed { models: rows, next: after } = page;
-                let more = More::of(&local, &rows)?;
+                more.add(&local, &rows);
                 let summaries = rows.into_iter().map(|row| local.summary(row, &more));
                 found.extend(summaries.filter(|it| request.selects(it)));
                 next = after;

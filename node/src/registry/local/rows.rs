@@ -20,16 +20,16 @@ use tracing::warn;
 use super::{CatalogueError, Local};
 use crate::registry::catalogue::NamesHere;
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
-use crate::registry::publishers::{TagsError, keys, tags};
+use crate::registry::publishers::{TagsError, history, keys, tags};
 use crate::registry::resolve::TagHere;
 use crate::store::{Changes, DocumentKind};
 
 /// The version of a row. Rows of other versions are derived again.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// A model in the store, as it was when its documents were read last.
 ///
-/// It has 15 fields, because a list shows so many facts and none is worth reading a document for each row.
+/// It has 16 fields, because a list shows so many facts and none is worth reading a document for each row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
     version: u32,
@@ -38,6 +38,9 @@ pub(super) struct Row {
     pub(super) manifest: Digest,
     /// The tags that mean it, with how it stands behind the head of each.
     pub(super) tags: BTreeMap<Tag, Option<Behind>>,
+    /// The tags of which it was an earlier version, where no tag means it now.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) was: BTreeSet<Tag>,
     pub(super) bytes: u64,
     pub(super) files: usize,
     pub(super) part: Option<PartSummary>,
@@ -212,6 +215,13 @@ impl Local {
                 (None, BTreeMap::new(), false)
             }
         };
+        let before = match &keys {
+            // All that the store has is what a tag means, in most groups.
+            Some(keys) if manifests.iter().any(|it| !tags.contains_key(it)) => {
+                self.versions_before(keys, &name, &tags)?
+            }
+            _ => BTreeMap::new(),
+        };
         let mut rows: Vec<(String, Option<Row>)> = Vec::new();
         for manifest in manifests {
             let record = match ModelRecord::load(&self.store, &manifest, group.publisher, &name) {
@@ -223,8 +233,13 @@ impl Local {
                 }
                 Ok(record) => record,
             };
-            let tags = tags.get(&manifest).cloned().unwrap_or_default();
-            rows.push((group.key(&manifest), record.map(|it| self.row(manifest, &it, keys.as_ref(), tags))));
+            let of = tags.get(&manifest).cloned().unwrap_or_default();
+            let was = match of.is_empty() {
+                true => before.get(&manifest).cloned().unwrap_or_default(),
+                false => BTreeSet::new(),
+            };
+            let row = record.map(|it| Row { was, ..self.row(manifest, &it, keys.as_ref(), of) });
+            rows.push((group.key(&manifest), row));
         }
         // Which version a tag means depends on which ones are whole. So where one row may change, all of them may.
         let may_change =
@@ -249,6 +264,7 @@ impl Local {
             model: record.model.clone(),
             manifest,
             tags,
+            was: BTreeSet::new(),
             bytes: record.bytes,
             files: record.files,
             complete,
@@ -283,6 +299,28 @@ impl Local {
             let text = String::from_utf8_lossy(&text);
             Some(Provenance::verify(&text, keys, &record.model, digest, &manifest).ok()?.issued)
         })
+    }
+
+    /// Returns the tags of a model by the manifests that records name which this node has seen of them.
+    fn versions_before(
+        &self,
+        keys: &KeyHistory,
+        model: &ModelName,
+        tags: &TagsByManifest,
+    ) -> Result<BTreeMap<Digest, BTreeSet<Tag>>, CatalogueError> {
+        let mut before: BTreeMap<Digest, BTreeSet<Tag>> = BTreeMap::new();
+        for tag in tags.values().flat_map(BTreeMap::keys) {
+            let seen = match history::records(&self.store, keys, model, tag) {
+                Err(TagsError::Read { source, .. }) => return Err(source.into()),
+                // The list itself says what is wrong with the tags.
+                Err(_) => continue,
+                Ok(seen) => seen,
+            };
+            for record in seen {
+                before.entry(record.record().manifest.digest).or_default().insert(tag.clone());
+            }
+        }
+        Ok(before)
     }
 
     /// Returns the keys of a publisher, and the tags of a model by the manifest that each means here.

@@ -16,7 +16,7 @@ use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
 use reg_api::selection::Part;
-use reg_api::size::Size;
+use reg_api::size::Given;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::content::parts::Gap;
 use reg_proto::digest::Digest;
@@ -528,7 +528,7 @@ impl Puller {
                 step.reporter.note(format_args!(
                     "the limit of {}/s does not hold for peers on this machine and in private networks, such as {peer}: \
                      --limit-local applies it to them",
-                    Size(limit)
+                    Given(limit)
                 ));
                 return;
             }

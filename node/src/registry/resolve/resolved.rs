@@ -290,7 +290,7 @@ impl Fault for ResolveError {
             Self::NotHere { .. } => Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".to_owned()),
             Self::Offline { .. } => Some("run it without --offline".to_owned()),
             Self::NoPeers { has_strangers, .. } => {
-                let known = "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR";
+                let known = "name a peer with --from MULTIADDR, or keep one for this and for later: `reg peers add MULTIADDR`";
                 let strangers = "; --public looks for strangers in BitTorrent's DHT, and tells the world this machine's IP \
                                  address and which publisher it looks for";
                 Some([known, if *has_strangers { strangers } else { "" }].concat())

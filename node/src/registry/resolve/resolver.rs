@@ -174,8 +174,13 @@ impl Resolver {
         {
             let (it, now) = (ended.delegation(), clock::now());
             let since = age(now.saturating_sub(it.expires));
-            reporter
-                .note(format_args!("{publisher} let {} speak for {}, until {since} ago", it.to, it.models));
+            reporter.note(format_args!(
+                "{publisher} let {} speak for {}, until {since} ago, by the clock of this machine, which says {} (`timedatectl` \
+                 shows whether it is right)",
+                it.to,
+                it.models,
+                clock::date(now)
+            ));
         }
         Ok(signed.map(|signed| {
             let it = signed.delegation();

@@ -38,9 +38,12 @@ impl Trust {
             };
             denials.lists += 1;
             if let Some(late) = clock::now().checked_sub(list.expires) {
-                denials
-                    .notes
-                    .push(format!("{name} has not been updated for {} h: it still counts", late / 3600));
+                denials.notes.push(format!(
+                    "{name} has not been updated for {} h: it still counts; or the clock of this machine is wrong, which says {} \
+                     (`timedatectl` shows it)",
+                    late / 3600,
+                    clock::date(clock::now())
+                ));
             }
             for entry in list.entries.iter() {
                 let denial = Denial { reason: entry.reason.to_string(), list: name.clone() };
