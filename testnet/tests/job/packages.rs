@@ -68,7 +68,7 @@ fn every_script_of_the_packages_is_understood_by_its_shell() {
     assert!(count >= 12, "{count} scripts are too few: the test looks in the wrong place");
 }
 
-/// Packs the stand-in, whose file is of another age each time, and returns the list of checksums.
+/// Packs the stand-in, with a file of another age each time, and returns the list of checksums.
 fn release(dir: &Path, side: &str) -> String {
     let (binary, out) = (dir.join(format!("reg-{side}")), dir.join(side));
     fs::write(&binary, STAND_IN).expect("written");
