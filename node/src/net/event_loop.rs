@@ -244,6 +244,8 @@ impl EventLoop {
             return;
         }
         for address in self.discovery.due_bootstrap(Instant::now(), is_connected) {
+            // Where the name leads to a private network, this dial is refused, and the next one is not.
+            self.ranges.open_named(&address);
             if let Err(error) = self.swarm.dial(dialling::options(&address)) {
                 tracing::debug!(%address, %error, "a bootstrap peer is not dialled");
             }
@@ -464,6 +466,7 @@ impl EventLoop {
         reply: oneshot::Sender<Result<PeerId, ConnectError>>,
     ) {
         self.ranges.open(&address);
+        self.ranges.open_named(&address);
         if let Some(peer) = peer_of(&address).and_then(|peer| from_libp2p(&peer))
             && self.links.is_connected(&peer)
         {

@@ -105,6 +105,14 @@ fn name_of(address: &Address) -> Option<&str> {
     matches!(parts.next(), Some("dns" | "dns4" | "dns6")).then(|| parts.next()).flatten()
 }
 
+/// Returns the name that a part of an address is; `None` for any other part.
+fn dns_name(part: Protocol<'_>) -> Option<String> {
+    match part {
+        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => Some(name.into_owned()),
+        _ => None,
+    }
+}
+
 fn range_of(ip: IpAddr) -> Range {
     match ip {
         IpAddr::V4(ip) => range_v4(ip),
@@ -168,6 +176,19 @@ impl OpenRanges {
     /// Opens for good the range of an address that the user, the configuration or mDNS gave.
     pub(super) fn open(&self, address: &Multiaddr) {
         self.connected(address);
+    }
+
+    /// Looks up the name in an address that the user or the configuration gave, in the background, and opens for good the
+    /// ranges of what it leads to, as for an address with an IP. Does nothing for other addresses, and where the look-up fails.
+    pub(super) fn open_named(&self, address: &Multiaddr) {
+        let Some(name) = address.iter().next().and_then(dns_name) else { return };
+        let open = self.clone();
+        tokio::spawn(async move {
+            let found = timeout(NAME_PATIENCE, lookup_host((name.as_str(), 0))).await;
+            for socket in found.ok().and_then(Result::ok).into_iter().flatten() {
+                open.open(&Multiaddr::from(socket.ip()));
+            }
+        });
     }
 
     /// Opens the range of a connection's remote address until [`Self::disconnected`].

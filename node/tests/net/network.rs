@@ -134,6 +134,24 @@ async fn many_frames_at_once_leave_no_task_of_a_stream_asleep() {
     }
 }
 
+/// A private network is closed to names that peers give, and open to those of the configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bootstrap_peer_is_reached_by_a_name_that_leads_to_a_private_address() {
+    let (server, inbound) = node(1, &[]).await;
+    answer(inbound);
+    let address = server.listen_addresses().await.remove(0).to_string();
+    let port = address.split('/').nth(4).expect("/ip4/IP/tcp/PORT");
+    let named = format!("/dns4/localhost/tcp/{port}").parse().expect("an address");
+    let config = NetworkConfig { bootstrap: vec![named], ..config(2, "/ip4/127.0.0.1/tcp/0") };
+    let (client, _inbound) = Network::start(config).await.expect("a node starts");
+    let connected = timeout(Duration::from_secs(120), async {
+        while client.connected().await != [server.peer_id()] {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    connected.await.expect("connected by its name");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_happened() {
     let (one, _inbound) = node(1, &[]).await;

@@ -42,3 +42,5 @@ mod donate;
 mod kill_loop;
 
 mod memory;
+
+mod packages;
