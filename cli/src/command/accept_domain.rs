@@ -28,7 +28,7 @@ pub async fn run(
                 says.publisher
             ));
         }
-        // The name is clear: what is left to choose are branches of the publisher's keys.
+        // The domain needs no decision. The user may still have to choose a branch of the publisher's keys.
         let publisher = Publisher::Id(says.publisher);
         let args = Accept { publisher, new: None, head: None, yes, net: net.clone() };
         return accept_keys::run(global, client, &args).await;

@@ -244,7 +244,7 @@ fn entry(shown: &ShownEntry, ids: &Ids) -> String {
     }
 }
 
-/// Asks a domain that is pinned again, and one that is not for the first time, as a pull does.
+/// Asks a domain for its publisher as a pull does: again if it is pinned, else for the first time.
 pub async fn ask_domain(client: &Client, publisher: &Publisher) -> Result<(), CliError> {
     if let Publisher::Domain(domain) = publisher {
         let request = DomainRequest { domain: domain.clone(), ask: AskDomain::default() };

@@ -53,7 +53,8 @@ async fn act(global: &Global, client: &Client, args: Donate) -> Result<(), CliEr
     }
 }
 
-/// Asks whether models of strangers are kept. Where the node would refuse that anyway, it says why instead.
+/// Asks whether to keep models of strangers. Returns false without a question where the user has no denylist:
+/// the node refuses then, with the reason.
 async fn is_confirmed(client: &Client) -> Result<bool, CliError> {
     let trust: reg_api::report::TrustReport = client.get("/v1/trust/all", &[]).await?;
     if trust.denylists.is_empty() {
@@ -147,7 +148,7 @@ fn row(model: &DonatedModel, target: u32, ids: &Ids, publishers: &Ids) -> [Strin
     [
         format!("{}/{}{tag}", brief(model.publisher, model.petname.as_ref(), publishers), model.model),
         if model.whole { size(model.bytes) } else { format!("{} so far", size(model.bytes)) },
-        // This node's own one is wanted too.
+        // The target includes the copy of this node.
         format!("{} of {}", model.replicas, target.saturating_sub(1)),
         proven,
         ago(model.since),

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, short, size};
 
-/// How often the daemon is asked how far it is.
+/// Time between two questions to the daemon.
 const LOOK: Duration = Duration::from_secs(1);
 /// Models that are named in one line.
 const NAMED_MAX: usize = 3;

@@ -13,7 +13,7 @@ use crate::ids::Ids;
 use crate::output::{self, size};
 use crate::table::{Column, Table};
 
-/// Sets of weight files that are shown; of more, their number is said.
+/// Sets of weight files that are listed. The others are only counted.
 const WEIGHTS_SHOWN_MAX: usize = 20;
 /// Fewest characters of the names of a set of weight files, of their type, and of a line of a check's detail.
 const FILES_MIN: usize = 20;

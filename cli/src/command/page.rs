@@ -53,6 +53,6 @@ fn opens(url: &str) -> bool {
     let args = before.iter().copied().chain([url]).map(OsStr::new);
     let mut opening = Command::new(program);
     opening.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // It ends at once, or is the browser itself: neither is waited for.
+    // The command waits neither for an opener, which ends at once, nor for the browser itself.
     opening.spawn().is_ok()
 }

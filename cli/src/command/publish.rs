@@ -92,7 +92,7 @@ fn request(source: &Source, key: &PublisherKey, args: &Publish) -> PublishReques
     }
 }
 
-/// Shows what would be published. A model that is refused does not keep the others back.
+/// Shows what would be published. A refused model does not stop the others.
 async fn plan(
     global: &Global,
     sources: &[Source],
@@ -141,7 +141,7 @@ async fn plan_of(
     client.post("/v1/publish/plan", &IngestRequest { path: path.clone(), ingest, accepted }).await
 }
 
-/// Publishes several models, one after the other. One that fails does not keep the others back.
+/// Publishes several models, one after the other. A failed one does not stop the others.
 async fn publish_all(
     global: &Global,
     client: Client,
@@ -258,7 +258,7 @@ async fn conclude(global: &Global, client: Client, done: Done, args: &Publish) -
     Ok(output::ok())
 }
 
-/// Returns the ticket of a model that a daemon serves. One of an earlier version makes none.
+/// Returns the ticket of a model that a daemon serves; `None` from a daemon of an earlier version.
 async fn shared(client: &Client, done: &Done) -> Option<Shared> {
     if !client.is_daemon() {
         return None;
@@ -266,7 +266,8 @@ async fn shared(client: &Client, done: &Done) -> Option<Shared> {
     share::ticket(client, Some(&done.published.reference), false).await.ok()
 }
 
-/// Says what others type to pull the model: the ticket, if it says where, else the name. Without a daemon there is no ticket.
+/// Returns the line by which others pull the model: with the ticket if it has an address, else with the name.
+/// Only a daemon makes a ticket.
 fn pull_line(done: &Done, shared: Option<&Shared>) -> String {
     match shared.map(|it| (it, &it.reference, it.addresses.is_empty())) {
         Some((_, Some(reference), true)) => {
@@ -292,7 +293,7 @@ async fn with_holders(
     Ok(done)
 }
 
-/// Says how many peers hold the model, where the user has waited for them.
+/// Returns a line with the number of peers that hold the model, if the user has waited for them.
 fn held(done: &Done, args: &Publish) -> Option<String> {
     let holders = done.published.holders;
     args.wait.map(|_| format!("held by {holders} other peer{}", if holders == 1 { "" } else { "s" }))

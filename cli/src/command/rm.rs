@@ -33,7 +33,7 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     Ok(output::ok())
 }
 
-/// Fewer bytes that other models need are not worth a line: every version of a model has the same small documents.
+/// Bytes from which on blobs of other models get a line. All versions of a model share some small documents.
 const SAID_FROM: u64 = 1 << 20;
 
 /// Says why no more was freed, and what may bring the model back.

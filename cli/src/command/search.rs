@@ -106,7 +106,7 @@ fn page(report: &SearchReport, request: &SearchRequest) -> Option<String> {
     }
 }
 
-/// Says what may be done with results, and what their marks mean.
+/// Returns what the user can do with the results, and what their marks mean.
 fn legend(report: &SearchReport) -> String {
     let mut text = "`reg pull NUMBER` fetches one, `reg info NUMBER` shows it".to_owned();
     for (mark, is_shown) in [
@@ -159,7 +159,7 @@ fn row(found: &FoundModel, ids: &Ids) -> [String; 6] {
     ]
 }
 
-/// Returns the petname of a publisher, or the beginning of its id: the number of the result stands for all of it.
+/// Returns the petname of a publisher, or the beginning of its id. Users type the result's number instead.
 pub fn brief(publisher: PublisherId, petname: Option<&Petname>, ids: &Ids) -> String {
     petname.map_or_else(|| ids.brief(&publisher), ToString::to_string)
 }

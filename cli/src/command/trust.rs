@@ -93,14 +93,14 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
     }
 }
 
-/// Lets a model or a publisher through that a denylist names, or no longer.
+/// Allows a model or a publisher that a denylist names; with `on` false, ends that.
 async fn allow(global: &Global, client: &Client, what: String, on: bool) -> Result<(), CliError> {
     let request = SwitchRequest { name: what.clone(), on };
     client.post::<bool>("/v1/trust/allow", &request).await?;
     changed(global, &json!({ "name": what, "allowed": on }))
 }
 
-/// Prints what a program wants to know of a change that says nothing to people.
+/// Prints a change as JSON if the user asks for that. As text, a change prints nothing.
 fn changed(global: &Global, value: &serde_json::Value) -> Result<(), CliError> {
     if global.json { output::json(value) } else { Ok(()) }
 }
@@ -208,7 +208,7 @@ async fn remove(client: &Client, name: Publisher) -> Result<(), CliError> {
     }
 }
 
-/// Returns a domain as the petname that an earlier version may have given. The node refuses it, if it is a new one.
+/// Reads a domain as a petname of an earlier version. The node refuses new petnames with a dot.
 fn petname_of_before(domain: &Domain) -> Result<Petname, CliError> {
     domain.as_petname().ok_or_else(|| {
         CliError::new("invalid", format_args!("{domain} is a domain: the domain itself names its publisher"))
