@@ -6,6 +6,7 @@ mod config;
 mod donate;
 mod follow;
 mod global;
+mod health;
 mod key;
 mod ls;
 mod page;
@@ -44,6 +45,7 @@ pub use self::config::Config;
 pub use self::donate::{Donate, DonateCommand};
 pub use self::follow::{Follow, FollowCommand};
 pub use self::global::Global;
+pub use self::health::Health;
 pub use self::key::{
     AbandonKey, CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
 };
@@ -165,6 +167,11 @@ pub enum Command {
     Share(Share),
     /// Show the node's state: addresses, peers, cache, traffic; or what a folder holds, and how it differs
     Status(Status),
+    /// Examine the node, and say what is wrong and what to do about it
+    #[command(
+        after_help = "Examples:\n  reg doctor\n  reg doctor --quiet        only what is wrong\n  reg doctor --json\n\nIt ends with 0 where nothing is at fault, else with the exit code of the first fault's kind."
+    )]
+    Doctor,
     /// Open the page in the browser: models, transfers, peers, trust
     Page(Page),
     /// Show the members of a private swarm, and how many copies each model has
@@ -230,21 +237,6 @@ pub enum Command {
         after_help = "Examples:\n  reg config init                 a file with every key and its default\n  reg config show\n  reg config set transfer.limit_up '2 MB/s'\n  reg config check"
     )]
     Config(Config),
-}
-
-#[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Examples:
-  reg health                       every model, those with the fewest replicas first
-  reg health acme/my-model:v1      its holders, what they have proven, and where they are
-  reg health --json
-
-The daemon asks holders for random pieces and verifies them. A copy counts
-after eight pieces, about 21 hours after it was found, and copies in one
-network count as one. This node's own copy is not counted.")]
-pub struct Health {
-    /// publisher/model[:tag][@sha256:…]
-    pub reference: Option<Reference>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -11,6 +11,7 @@ mod config;
 mod confirm;
 pub mod daemon;
 mod diff;
+mod doctor;
 mod donate;
 mod drain;
 mod dropped;
@@ -93,6 +94,7 @@ pub async fn run(args: Args, origins: Origins) -> Result<ExitCode, CliError> {
         Command::Peers(args) => peers::run(&global, args).await,
         Command::Share(args) => share::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Doctor => doctor::run(&global).await,
         Command::Page(args) => page::run(&global, &args).await,
         Command::Swarm(command) => swarm::run(&global, command).await,
         Command::Drain(args) => drain::run(&global, args).await,

@@ -23,6 +23,7 @@ pub mod escape;
 
 pub mod behind;
 pub mod check;
+pub mod doctor;
 pub mod health;
 pub mod lineage;
 pub mod looked;

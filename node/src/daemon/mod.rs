@@ -1,6 +1,7 @@
 //! The daemon: reads the configuration, starts the parts of a node in order, and stops them in order.
 
 mod config;
+mod doctor;
 mod gateway;
 mod home;
 mod identity;
@@ -14,6 +15,7 @@ pub use self::config::{
     Config, ConfigError, ConfigFile, EditError, HubAccount, Overrides, RawConfig, SAMPLE, SettingKey,
     UnknownKey, keys, parse_rate, parse_size, report,
 };
+pub use self::doctor::{Beside, examine};
 pub use self::gateway::{Gateway, GatewayError};
 pub use self::home::{Home, HomeError, expanded};
 pub use self::identity::IdentityError;

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Extension, Router};
 use reg_api::settings::Reloaded;
 use reg_keys::keyring::KeyringError;
 use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use super::config::{Config, ConfigError, HubAccount};
+use super::doctor::{self, Running};
 use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
@@ -28,6 +31,9 @@ use crate::registry::trust::{OwnNames, TrustError};
 use crate::registry::upstream::UpstreamUnusable;
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
+
+/// How long the network may take to name its addresses, before a supervisor is told that the node is not ready.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +185,7 @@ impl Node {
         let (folders, effective) = (home.clone(), config.clone());
         let reloading = Reloading::new(folders, started, effective, registry.clone(), origins.clone());
         let reloading = Arc::new(reloading);
-        let router = router.layer(Extension(steering(&reloading)));
+        let router = router.layer(Extension(steering(&reloading, &registry, &network)));
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
@@ -239,13 +245,36 @@ impl Node {
 }
 
 /// Returns what the local API asks of a node.
-fn steering(reloading: &Arc<Reloading>) -> Steering {
+fn steering(reloading: &Arc<Reloading>, registry: &Registry, network: &Network) -> Steering {
     let (of_settings, of_reload, of_report) = (reloading.clone(), reloading.clone(), reloading.clone());
+    let (examined, registry, network) = (reloading.clone(), registry.clone(), network.clone());
+    let listening = network.clone();
     Steering::new(
         move || of_settings.settings(),
         move || of_report.report(),
         move || of_reload.reload().map_err(|error| ErrorDocument::of(&error)),
+        move || {
+            let running =
+                Running { registry: registry.clone(), network: network.clone(), config: examined.config() };
+            doctor::examine_own(examined.home().clone(), examined.overrides(), running)
+        },
+        move || {
+            let network = listening.clone();
+            async move { unready(&network).await }
+        },
     )
+}
+
+/// Returns why a node cannot do its work, once its store is open; `None` where it can.
+async fn unready(network: &Network) -> Option<String> {
+    if network.is_offline() {
+        return None;
+    }
+    match timeout(NETWORK_PATIENCE, network.listen_addresses()).await {
+        Ok(addresses) if addresses.is_empty() => Some("the node listens on no address".to_owned()),
+        Ok(_) => None,
+        Err(_) => Some("the network does not answer".to_owned()),
+    }
 }
 
 fn own_peer(seed: [u8; 32]) -> PeerId {

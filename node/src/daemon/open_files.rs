@@ -17,6 +17,15 @@ pub struct TooFewFiles {
     pub needed: u64,
 }
 
+/// Returns how many files and sockets a daemon that starts now may have open, where there is a limit, and how many it needs.
+pub(super) fn of_daemon() -> (Option<u64>, u64) {
+    #[cfg(unix)]
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    #[cfg(not(unix))]
+    let allowed = None;
+    (allowed, needed(Mode::Daemon))
+}
+
 /// Returns how many open files a node needs. A daemon has 256 connections of gateways, 64 of its socket, and some 190 of peers,
 /// blobs, and its own files.
 const fn needed(mode: Mode) -> u64 {

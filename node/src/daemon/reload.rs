@@ -42,15 +42,29 @@ impl Reloading {
         Self { home, started, config: Mutex::new(config), registry, origins }
     }
 
+    /// Returns the configuration in effect.
+    pub(super) fn config(&self) -> Config {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the folders of the node.
+    pub(super) const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Returns what flags and variables said at the start.
+    pub(super) fn overrides(&self) -> Overrides {
+        self.started.overrides.clone()
+    }
+
     /// Returns the settings in effect.
     pub(super) fn settings(&self) -> Settings {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).settings()
+        self.config().settings()
     }
 
     /// Returns the configuration in effect, and where each value comes from.
     pub(super) fn report(&self) -> ConfigReport {
-        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        report(&config, &self.home.config(), &self.started.origins)
+        report(&self.config(), &self.home.config(), &self.started.origins)
     }
 
     /// Reads the file again, and takes what can be taken.

@@ -120,7 +120,7 @@ impl Guard {
         }
         if !self.0.address.ip().is_loopback() {
             // Clients may use any host name, so only the token counts; an upload's URL is a token itself.
-            let may = caller == Caller::Owner || path.starts_with(UPLOADS);
+            let may = caller == Caller::Owner || path.starts_with(UPLOADS) || [LIVE, READY].contains(&path);
             return if may { Ok(Admitted { caller, origin }) } else { Err(Refusal::Token) };
         }
         if headers.get_all(HOST).iter().count() != 1 || !host.is_some_and(is_loopback) {
@@ -184,6 +184,12 @@ fn is_loopback(host: &str) -> bool {
 
 /// The start of the paths of uploads: each is handed out for one blob.
 pub const UPLOADS: &str = "/uploads/";
+
+/// The paths by which a supervisor asks whether the node lives, and whether it can do its work: they say no more, so that no token
+/// is needed.
+pub const LIVE: &str = "/v1/live";
+/// See [`LIVE`].
+pub const READY: &str = "/v1/ready";
 
 async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let refusal = match guard.judge(request.uri().path(), request.headers()) {
@@ -430,6 +436,11 @@ mod tests {
         let host = ("host", "192.168.0.1:4610");
         assert_eq!(judge_at(&guard, &[host]), Err(Refusal::Token));
         assert_eq!(judge_at(&guard, &[host, ("authorization", "Bearer x")]), Err(Refusal::Token));
+        let asked = |path: &str| {
+            guard.judge(path, &HeaderMap::from_iter([(HOST, "192.168.0.1:4610".parse().unwrap())]))
+        };
+        assert!(asked(LIVE).is_ok_and(|it| it.caller == Caller::Reader) && asked(READY).is_ok());
+        assert_eq!(asked("/v1/live/").map(|it| it.caller), Err(Refusal::Token));
         let token = ("authorization", "Bearer secret");
         assert_eq!(judge_at(&guard, &[host, token]), Ok(Caller::Owner));
         assert_eq!(judge_at(&guard, &[host, token, ("origin", "http://evil.example")]), Err(Refusal::Origin));

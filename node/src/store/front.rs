@@ -20,9 +20,9 @@ use super::paths::Paths;
 use super::rehashing::{Rehashing, Turn};
 
 /// Version of the layout on the disk. Version 2 has one document for each tag.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// The version that [`Store::open`] opens too. The caller migrates its documents.
-const VERSION_BEFORE: u32 = 1;
+pub(super) const VERSION_BEFORE: u32 = 1;
 
 /// A store. Cheap to clone. Its calls block, so async code makes them on a blocking thread.
 #[derive(Debug, Clone)]

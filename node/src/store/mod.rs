@@ -47,6 +47,7 @@ mod reconcile;
 
 mod disk;
 mod error;
+mod look;
 mod paths;
 mod uncached;
 
@@ -64,6 +65,7 @@ pub use self::front::{Store, Usage};
 pub use self::import_files::{Imported, Taking, ToImport};
 pub use self::imports::ResumeError;
 pub use self::intake::{Intake, PIECES_WAITING_MAX};
+pub use self::look::StoreLook;
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed, clear_leftovers};
 pub use self::recheck::Recheck;

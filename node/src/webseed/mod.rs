@@ -3,6 +3,7 @@
 //! In: the user's [`WebSeed`]s, the URL of a blob, and a range. Out: the bytes of that range, unverified: the caller
 //! verifies each piece as if a peer had sent it. Where a server asks for a pause, the caller learns its length.
 
+mod date;
 mod guard;
 mod pause;
 
@@ -19,6 +20,7 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
 use thiserror::Error;
 
+pub use self::date::date;
 pub use self::guard::Guard;
 
 /// How long connecting may take.

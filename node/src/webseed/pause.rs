@@ -11,7 +11,7 @@ use time::macros::format_description;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// A date (RFC 9110, section 5.6.7).
-const HTTP_DATE: StaticFormatDescription =
+pub(super) const HTTP_DATE: StaticFormatDescription =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// Returns how long the server asks the client to pause from `now` on; `None` where it does not ask.

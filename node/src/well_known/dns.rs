@@ -11,7 +11,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use reg_proto::domain::Domain;
 use reg_proto::domain_record::DomainRecord;
 
@@ -55,14 +55,7 @@ pub(super) async fn record(
     domain: &Domain,
 ) -> Result<Option<DomainRecord>, LookupError> {
     let name = domain.record_name();
-    let resolver = match settings.resolver {
-        Some(server) => of_server(server),
-        None => TokioResolver::builder_tokio().and_then(|mut builder| {
-            (builder.options_mut().timeout, builder.options_mut().attempts) = (TIMEOUT, ATTEMPTS);
-            builder.build()
-        }),
-    };
-    let resolver = resolver.map_err(|source| LookupError::Resolver(Box::new(source)))?;
+    let resolver = resolver(settings)?;
     let found = match resolver.txt_lookup(format!("{name}.")).await {
         Ok(found) => found,
         Err(error) if error.is_no_records_found() => return Ok(None),
@@ -80,6 +73,30 @@ pub(super) async fn record(
         .collect();
     DomainRecord::from_txt(texts.iter().map(String::as_str))
         .map_err(|source| LookupError::Txt { name, source })
+}
+
+/// Asks the DNS a question that names no domain: for the servers of its root. Any answer will do.
+///
+/// # Errors
+/// No server of the DNS answers.
+pub async fn responds(settings: &DomainSettings) -> Result<(), LookupError> {
+    let name = ".".to_owned();
+    match resolver(settings)?.lookup(name.as_str(), RecordType::NS).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_no_records_found() => Ok(()),
+        Err(source) => Err(LookupError::Dns { name, source: Box::new(source) }),
+    }
+}
+
+fn resolver(settings: &DomainSettings) -> Result<TokioResolver, LookupError> {
+    let made = match settings.resolver {
+        Some(server) => of_server(server),
+        None => TokioResolver::builder_tokio().and_then(|mut builder| {
+            (builder.options_mut().timeout, builder.options_mut().attempts) = (TIMEOUT, ATTEMPTS);
+            builder.build()
+        }),
+    };
+    made.map_err(|source| LookupError::Resolver(Box::new(source)))
 }
 
 fn of_server(server: SocketAddr) -> Result<TokioResolver, NetError> {

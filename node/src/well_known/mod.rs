@@ -19,6 +19,8 @@ use reg_proto::domain_record::{DomainRecord, DomainRecordError};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
+pub use self::dns::responds;
+
 /// How long one domain may take in all: a look-up, a TLS handshake and one answer, on a slow line.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -48,6 +48,24 @@ fn a_daemon_that_may_open_too_few_files_refuses_to_start_and_says_what_it_needs(
     ran.expect("it ends").failed(1, "needs 128");
 }
 
+/// A supervisor has no token, and asks beyond loopback too.
+#[test]
+fn a_supervisor_is_told_without_a_token_that_a_node_lives_and_is_ready() {
+    let home = Home::new("A");
+    let daemon = Daemon::start(&home, ["--http", "0.0.0.0:0"]);
+    let base = http::base(&daemon).replace("0.0.0.0", "127.0.0.1");
+    for (path, status, words) in [
+        ("/v1/live", 200, "\"live\":true"),
+        ("/v1/ready", 200, "\"ready\":true"),
+        ("/v1/status", 401, "token"),
+    ] {
+        let answer = http::get(&format!("{base}{path}"), &[]);
+        let said = answer.text();
+        assert!(answer.status == status && said.contains(words), "{path}: {} {said}", answer.status);
+    }
+    drop(daemon);
+}
+
 #[test]
 fn a_low_soft_limit_is_raised() {
     let mut home = Home::new("A");

@@ -43,6 +43,7 @@ pages! {
     metrics_runs: "docs/guide/metrics.md",
     names_runs: "docs/guide/names.md",
     offline_runs: "docs/guide/offline.md",
+    operations_runs: "docs/guide/operations.md",
     page_runs: "docs/guide/page.md",
     private_swarms_runs: "docs/guide/private-swarms.md",
     publishing_runs: "docs/guide/publishing.md",

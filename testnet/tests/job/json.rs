@@ -242,6 +242,7 @@ fn others(schemas: &mut Schemas, a: &Home, b: &Home, reference: &str) {
         schemas.run(a, command, []);
     }
     schemas.run(a, "reload", []);
+    schemas.check("doctor", &a.run(["doctor", "--json"]).json());
     schemas.run(a, "log", [reference]);
     schemas.run(a, "info", [reference]);
     schemas.run(a, "share", [reference]);

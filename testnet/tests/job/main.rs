@@ -38,6 +38,7 @@ mod catalogue_scale;
 mod cache;
 mod damage;
 mod disks;
+mod doctor;
 mod donate;
 mod kill_loop;
 

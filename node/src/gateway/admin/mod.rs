@@ -8,6 +8,7 @@ mod donate;
 pub mod error;
 mod follow;
 mod health;
+mod probes;
 mod steering;
 mod stream;
 mod swarm;
@@ -23,6 +24,7 @@ use axum::{Extension, Json, Router};
 use reg_api::adopt::{AdoptRequest, Adoptable, FoundModels, ImportPlanRequest, OtherStore};
 use reg_api::consent::Acceptance;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
+use reg_api::doctor::Diagnosis;
 use reg_api::fault::FaultKind;
 use reg_api::folder::FolderRequest;
 use reg_api::ingest::{Ingest, IngestPlan};
@@ -139,6 +141,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/settings", post(settings))
         .route("/v1/config", post(config))
         .route("/v1/reload", post(reload))
+        .route("/v1/doctor", post(doctor))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/pin", post(pin))
@@ -151,6 +154,7 @@ pub fn router(registry: Registry) -> Router {
         .merge(donate::router())
         .merge(follow::router())
         .merge(health::router())
+        .merge(probes::router())
         .merge(swarm::router())
         .merge(trust::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -335,6 +339,11 @@ async fn config(Extension(steering): Extension<Steering>) -> Answer<ConfigReport
         Ok(report) => Ok(Json(report)),
         Err(_) => Err(Failed::of(FaultKind::Internal, error::document("internal", "a task ended early"))),
     }
+}
+
+/// Examines the node: for the owner alone, because the findings name files.
+async fn doctor(Extension(steering): Extension<Steering>) -> Json<Diagnosis> {
+    Json(steering.examine().await)
 }
 
 /// Takes the changes of the configuration that a running node can take.

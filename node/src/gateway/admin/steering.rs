@@ -1,14 +1,20 @@
-//! [`Steering`]: what the local API asks of the daemon itself: its settings, and to read its configuration again.
+//! [`Steering`]: what the local API asks of the daemon itself: its settings, to read its configuration again, to examine itself, and
+//! whether it is ready.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use reg_api::doctor::Diagnosis;
 use reg_api::settings::{ConfigReport, Reloaded, Settings};
 
 use super::error::ErrorDocument;
 
 type TellSettings = dyn Fn() -> Settings + Send + Sync;
 type TellReport = dyn Fn() -> ConfigReport + Send + Sync;
+type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Examine = dyn Fn() -> Later<Diagnosis> + Send + Sync;
+type Unready = dyn Fn() -> Later<Option<String>> + Send + Sync;
 type Reload = dyn Fn() -> Result<Reloaded, ErrorDocument> + Send + Sync;
 
 /// Asks the daemon for what only it knows. Cheap to clone.
@@ -17,6 +23,8 @@ pub struct Steering {
     settings: Arc<TellSettings>,
     report: Arc<TellReport>,
     reload: Arc<Reload>,
+    examine: Arc<Examine>,
+    unready: Arc<Unready>,
 }
 
 impl fmt::Debug for Steering {
@@ -27,12 +35,34 @@ impl fmt::Debug for Steering {
 
 impl Steering {
     /// Returns one that asks with these functions. `report` and `reload` may read files.
-    pub fn new(
+    pub fn new<F, G>(
         settings: impl Fn() -> Settings + Send + Sync + 'static,
         report: impl Fn() -> ConfigReport + Send + Sync + 'static,
         reload: impl Fn() -> Result<Reloaded, ErrorDocument> + Send + Sync + 'static,
-    ) -> Self {
-        Self { settings: Arc::new(settings), report: Arc::new(report), reload: Arc::new(reload) }
+        examine: impl Fn() -> F + Send + Sync + 'static,
+        unready: impl Fn() -> G + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Diagnosis> + Send + 'static,
+        G: Future<Output = Option<String>> + Send + 'static,
+    {
+        Self {
+            settings: Arc::new(settings),
+            report: Arc::new(report),
+            reload: Arc::new(reload),
+            examine: Arc::new(move || Box::pin(examine())),
+            unready: Arc::new(move || Box::pin(unready())),
+        }
+    }
+
+    /// Returns why the node cannot do its work yet; `None` where it can.
+    pub(super) async fn unready(&self) -> Option<String> {
+        (self.unready)().await
+    }
+
+    /// Examines the node.
+    pub(super) async fn examine(&self) -> Diagnosis {
+        (self.examine)().await
     }
 
     /// Returns the settings in effect.

@@ -75,6 +75,38 @@ function limits(settings) {
     ]);
 }
 
+const VERDICTS = { ok: ['ok', 'good'], warning: ['warning', 'warn'], fault: ['fault', 'bad'] };
+
+function findings(found) {
+    const rows = found.map((it) => [
+        it.subject.replace('_', ' '),
+        [
+            badge(...VERDICTS[it.verdict]), ' ', it.what,
+            it.remedy ? h('p', { class: 'quiet' }, it.remedy) : null,
+            it.command ? terminal(it.command) : null,
+        ],
+    ]);
+    return facts(rows);
+}
+
+/** Examines the node when it is asked to. */
+function doctor() {
+    const result = h('div', { 'aria-live': 'polite' });
+    const ask = async () => {
+        fill(result, waits('Examining the node: it asks the DNS and the servers of its configuration…'));
+        try {
+            fill(result, findings((await post('/v1/doctor', {})).findings));
+        } catch (error) {
+            fill(result, failure(error));
+        }
+    };
+    return [
+        h('p', null, h('button', { type: 'button', on: { click: ask } }, 'Examine the node')),
+        result,
+        h('p', { class: 'quiet' }, 'The same in a terminal: ', terminal('reg doctor')),
+    ];
+}
+
 export function show(root, { on }) {
     const body = h('div', null, waits('Reading the figures of the node…'));
     const limited = h('div', null, waits('Reading what it was started with…'));
@@ -97,6 +129,7 @@ export function show(root, { on }) {
     };
     const uptime = live.status?.uptime_seconds;
     fill(root, head('Node', top), body, section('Limits and network', limited),
+        section('Doctor', rights.owner ? doctor() : needsRights()),
         section('Version', facts([['reg', rights.version], ['Up', uptime ? span(uptime) : null]]), h('p', { class: 'quiet' }, 'The same in a terminal: ', terminal('reg status'))));
     draw();
     if (rights.owner) {
