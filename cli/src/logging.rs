@@ -1,6 +1,6 @@
 //! Decides what a command logs, and where.
 
-use reg_node::daemon::telemetry::{self, Logging};
+use reg_node::daemon::{LogSettings, telemetry};
 
 use crate::args::Global;
 use crate::colour;
@@ -16,14 +16,19 @@ const MORE_VERBOSE: &str = "info,reg=debug";
 
 /// Starts logging with `filter`, or with what `-v` asks for.
 pub fn start(global: &Global, filter: &str) -> Result<(), CliError> {
+    start_as(global, LogSettings { filter: filter.to_owned(), ..LogSettings::default() })
+}
+
+/// Starts logging as a daemon, with the settings of its configuration. `-v` and `--log-file` win over them.
+pub fn start_as(global: &Global, settings: LogSettings) -> Result<(), CliError> {
     let filter = match global.verbose {
-        0 => filter,
-        1 => VERBOSE,
-        _ => MORE_VERBOSE,
+        0 => settings.filter,
+        1 => VERBOSE.to_owned(),
+        _ => MORE_VERBOSE.to_owned(),
     };
-    let file = global.log_file.as_deref();
-    let logging = Logging { filter, has_colours: colour::is_wanted(output::is_seen()), file };
-    telemetry::start(logging).map_err(|error| match file {
+    let file = global.log_file.clone().or(settings.file);
+    let settings = LogSettings { filter, file, ..settings };
+    telemetry::start(&settings, colour::is_wanted(output::is_seen())).map_err(|error| match &settings.file {
         Some(path) => CliError::of_file(path, &error),
         None => CliError::new("other", error),
     })

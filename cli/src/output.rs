@@ -135,13 +135,24 @@ pub fn text(global: &Global, text: impl AsRef<str>) -> Result<(), CliError> {
     draw(global, &table)
 }
 
+/// Prints rows as [`table`] does, on a terminal that is cleared first.
+pub fn redraw(rows: &[Vec<String>]) -> Result<(), CliError> {
+    /// To the first line, and nothing below it.
+    const CLEAR: &str = "\x1b[H\x1b[2J";
+    send(&format!("{CLEAR}{}", drawn(rows)))
+}
+
 /// Prints rows that have no titles. The last column of each is text that goes on in further lines.
 pub fn table(rows: &[Vec<String>]) -> Result<(), CliError> {
+    put(&drawn(rows), "")
+}
+
+fn drawn(rows: &[Vec<String>]) -> Printable {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let last = (columns > 1).then(|| Column::text("", TEXT_MIN));
     let mut table = Table::new((1..columns.max(2)).map(|_| Column::named("", TEXT_MIN)).chain(last));
     rows.iter().for_each(|row| table.row(row.iter().cloned()));
-    put(&Printable::lines(&table.draw(Some(room())).text), "")
+    Printable::lines(&table.draw(Some(room())).text)
 }
 
 /// Returns how many columns a line may have: those of the terminal, within bounds; 80 where nothing says otherwise.

@@ -1,8 +1,9 @@
 //! `reg daemon`: runs a node until SIGTERM or Ctrl-C.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
-use reg_node::daemon::{HubAccount, Mode, Node, NodeError, Overrides, Started};
+use reg_node::daemon::{HubAccount, Mode, Node, NodeError, Overrides, Service, Started, passed_listener};
 use reg_node::store::OpenError;
 use serde_json::json;
 
@@ -54,9 +55,14 @@ pub async fn run(global: &Global, args: Daemon, origins: Origins) -> Result<Exit
     let home = home(global)?;
     let overrides = overrides_of(args);
     let config = config(&home, overrides.clone())?;
-    logging::start(global, &config.log_filter)?;
+    logging::start_as(global, config.log.clone())?;
     place::warnings(&home.data_dir).into_iter().for_each(output::say);
-    let started = Started { overrides, origins };
+    let service = Service::from_env();
+    let listener = passed_listener().map_err(|error| {
+        CliError::new("invalid", format_args!("the supervisor has passed no listener of TCP: {error}"))
+            .hint("the unit of the socket has ListenStream=127.0.0.1:4610")
+    })?;
+    let started = Started { overrides, origins, listener };
     let node = match Node::start_with(&home, &config, started, Mode::Daemon).await {
         Ok(node) => node,
         Err(NodeError::Store(OpenError::InUse { .. })) if is_alive(&home.socket()).await => {
@@ -75,13 +81,36 @@ pub async fn run(global: &Global, args: Daemon, origins: Origins) -> Result<Exit
         for address in &listen {
             output::line(format!("listen   {address}"))?;
         }
-        output::line(format!("http     http://{}", http.unwrap_or_default()))?;
+        output::line(format!("http     http://{}", http.as_deref().unwrap_or_default()))?;
         output::line(format!("home     {}", home.data_dir.display()))?;
     }
-    serve(&node).await;
+    let at = http.as_deref().unwrap_or_default();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), peer = %node.peer_id(), http = at, "the node has started");
+    service.ready(&format!("serving http://{at}"));
+    tokio::select! {
+        () = serve(&node) => {}
+        () = watch(&node, &service) => {}
+    }
     tracing::info!("stopping");
+    service.stopping();
+    let start = Instant::now();
     node.shutdown().await;
+    tracing::info!(milliseconds = start.elapsed().as_millis() as u64, "stopped");
     Ok(output::ok())
+}
+
+/// Tells the supervisor that the node is well, as often as it asks for that, as long as the network answers. Never ends.
+async fn watch(node: &Node, service: &Service) {
+    let Some(beat) = service.beat() else { return std::future::pending().await };
+    loop {
+        match node.unready().await {
+            None => service.is_well(),
+            Some(why) => {
+                tracing::warn!(why, "the node is not well, and the supervisor is not told that it is")
+            }
+        }
+        tokio::time::sleep(beat).await;
+    }
 }
 
 /// Waits for SIGTERM or Ctrl-C. Reads the configuration again at each SIGHUP.

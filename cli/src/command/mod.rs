@@ -62,6 +62,7 @@ mod trust;
 mod unlist;
 mod verify;
 mod verify_bundle;
+mod watch_status;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use reg_api::reachability::Reachability;
 use reg_api::report::{DhtKeys, RendezvousReport, Status};
 use reg_node::store::SHARE_OF_DISK;
 
-use super::{folder, swarm};
+use super::{folder, swarm, watch_status};
 use crate::args::{Global, Status as Args};
 use crate::client::Client;
 use crate::error::CliError;
@@ -18,6 +18,9 @@ pub async fn run(global: &Global, args: Args) -> Result<ExitCode, CliError> {
     if let Some(dir) = &args.dir {
         return folder::run(global, dir, &args).await;
     }
+    if args.watch {
+        return watch_status::run(global).await;
+    }
     let client = Client::open(global, None).await?;
     let is_daemon = client.is_daemon();
     let status: Status = client.get("/v1/status", &[]).await?;
@@ -26,6 +29,12 @@ pub async fn run(global: &Global, args: Args) -> Result<ExitCode, CliError> {
         output::json(&status)?;
         return Ok(output::ok());
     }
+    output::table(&rows(status, is_daemon))?;
+    Ok(output::ok())
+}
+
+/// Returns the lines that show the state of a node.
+pub fn rows(status: Status, is_daemon: bool) -> Vec<Vec<String>> {
     let daemon = match is_daemon {
         true => "running",
         false => "not running, so no model is shared and no peer is known: `reg daemon` starts it",
@@ -80,8 +89,7 @@ pub async fn run(global: &Global, args: Args) -> Result<ExitCode, CliError> {
         ]);
     }
     rows.push(vec!["version".into(), status.version]);
-    output::table(&rows)?;
-    Ok(output::ok())
+    rows
 }
 
 fn dht_keys(keys: DhtKeys) -> String {

@@ -130,6 +130,27 @@ pub struct PagePull {
     pub hint: Option<String>,
 }
 
+/// A line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Its number since the start; it only goes up.
+    pub id: u64,
+    /// When it was written, in seconds since 1970.
+    pub time: u64,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// The part of the program that has written it.
+    pub target: String,
+    pub text: String,
+}
+
+/// Asks for the lines of the log after one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The number of the last line that the caller has; 0 where it has none.
+    pub after: u64,
+}
+
 /// Models and their replicas, those in danger first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthPage {

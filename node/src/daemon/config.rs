@@ -5,6 +5,7 @@
 mod donate;
 mod health;
 mod keys;
+mod log;
 mod network;
 mod swarm;
 mod written;
@@ -28,12 +29,12 @@ use reg_proto::name::NameError;
 use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
 
 use self::donate::{DonateConfigError, RawDonate};
 use self::health::{HealthConfigError, RawHealth};
 pub use self::keys::{SettingKey, UnknownKey, keys};
+use self::log::{LogConfigError, RawLog};
+pub use self::log::{LogFormat, LogSettings};
 use self::network::RawNetwork;
 use self::swarm::{CopiesError, RawSwarm};
 pub use self::written::{ConfigFile, EditError, report};
@@ -49,9 +50,6 @@ use crate::well_known::DomainSettings;
 
 /// The file that `reg config init` writes: every key with its default, as a comment.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
-
-/// What is logged by default: what this node does, and failures of libraries. Theirs are warnings of things that it handles.
-const LOG_FILTER: &str = "error,reg=info,rustls=off,libp2p_gossipsub=off";
 
 /// What is hashed before a swarm's key, so that the digest is that of nothing else.
 const SWARM_MARK: &[u8] = b"reg settings: swarm key\0";
@@ -135,13 +133,6 @@ pub struct RawDomains {
     pub ca_file: Option<PathBuf>,
     pub private: Option<Vec<String>>,
     pub https_port: Option<u16>,
-}
-
-/// Section `[log]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawLog {
-    pub filter: Option<String>,
 }
 
 /// A Hugging Face endpoint, and the user's token for it.
@@ -236,7 +227,7 @@ pub struct Config {
     /// How replicas are counted; where, the node knows.
     pub health: HealthSettings,
     pub donate: DonateConfig,
-    pub log_filter: String,
+    pub log: LogSettings,
 }
 
 /// Why a configuration is refused.
@@ -295,8 +286,8 @@ pub enum ConfigError {
          which a short swarm.key can be guessed; name peers with node.bootstrap instead"
     )]
     RendezvousOfSwarm,
-    #[error("log.filter = {text:?} is no filter, as in \"info,reg=debug\"")]
-    LogFilter { text: String, source: ParseError },
+    #[error(transparent)]
+    Log(#[from] LogConfigError),
     #[error("node.relay = {text:?} is none of auto, on, off")]
     Relay { text: String },
 }
@@ -404,7 +395,7 @@ impl Config {
         raw.domains.https_port = Some(self.domains.https_port.unwrap_or(443));
         raw.health = RawHealth::written(&self.health);
         raw.donate = RawDonate::written(&self.donate);
-        raw.log.filter = Some(self.log_filter.clone());
+        raw.log = RawLog::written(&self.log);
         raw
     }
 
@@ -426,7 +417,7 @@ impl Config {
         self.origins.clone_from(&new.origins);
         self.cache = new.cache;
         self.health.webhook.clone_from(&new.health.webhook);
-        self.log_filter.clone_from(&new.log_filter);
+        self.log.filter.clone_from(&new.log.filter);
     }
 
     /// Returns what the flags of a command are compared with.
@@ -520,16 +511,8 @@ impl Config {
             domains: domains(raw.domains)?,
             health: raw.health.meant()?,
             donate: raw.donate.meant()?,
-            log_filter: log_filter(raw.log.filter)?,
+            log: raw.log.meant()?,
         })
-    }
-}
-
-fn log_filter(text: Option<String>) -> Result<String, ConfigError> {
-    let text = text.unwrap_or_else(|| LOG_FILTER.to_owned());
-    match EnvFilter::try_new(&text) {
-        Ok(_) => Ok(text),
-        Err(source) => Err(ConfigError::LogFilter { text, source }),
     }
 }
 

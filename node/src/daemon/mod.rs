@@ -4,16 +4,18 @@ mod config;
 mod doctor;
 mod gateway;
 mod home;
+mod hourly;
 mod identity;
 mod node;
 mod open_files;
 mod place;
 mod reload;
+mod service;
 pub mod telemetry;
 
 pub use self::config::{
-    Config, ConfigError, ConfigFile, EditError, HubAccount, Overrides, RawConfig, SAMPLE, SettingKey,
-    UnknownKey, keys, parse_rate, parse_size, report,
+    Config, ConfigError, ConfigFile, EditError, HubAccount, LogFormat, LogSettings, Overrides, RawConfig,
+    SAMPLE, SettingKey, UnknownKey, keys, parse_rate, parse_size, report,
 };
 pub use self::doctor::{Beside, examine};
 pub use self::gateway::{Gateway, GatewayError};
@@ -23,3 +25,4 @@ pub use self::node::{Mode, Node, NodeError, ReloadError};
 pub use self::open_files::TooFewFiles;
 pub use self::place::{Strange, strange};
 pub use self::reload::Started;
+pub use self::service::{Service, passed_listener};

@@ -9,6 +9,7 @@ use reg_api::settings::Reloaded;
 use reg_keys::keyring::KeyringError;
 use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::config::{Config, ConfigError, HubAccount};
@@ -18,10 +19,11 @@ use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
 use super::open_files::{self, TooFewFiles};
 use super::reload::{Reloading, Started};
+use super::{hourly, telemetry};
 use crate::gateway::admin::Steering;
 use crate::gateway::admin::error::ErrorDocument;
 use crate::gateway::guard::{Caller, Guard, Origins};
-use crate::gateway::server::{HttpServer, ServeError};
+use crate::gateway::server::{At, HttpServer, ServeError};
 use crate::gateway::{self, Page, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, Remembered, RendezvousConfig, StartError};
 use crate::registry::health::HealthSettings;
@@ -95,6 +97,8 @@ pub struct Node {
     server: Option<HttpServer>,
     reloading: Arc<Reloading>,
     page: Page,
+    /// The task that tells the log each hour what was served.
+    hourly: Option<AbortHandle>,
 }
 
 impl Node {
@@ -113,9 +117,10 @@ impl Node {
     pub async fn start_with(
         home: &Home,
         config: &Config,
-        started: Started,
+        mut started: Started,
         mode: Mode,
     ) -> Result<Self, NodeError> {
+        let passed = started.listener.take();
         open_files::allow(mode)?;
         home.make()?;
         let seed = identity::secret(&home.identity())?;
@@ -190,9 +195,9 @@ impl Node {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
                 let guard = |address| Guard::new(address, token, page.tokens(), origins);
+                let at = passed.map_or(At::Address(config.http), |it| At::Passed(it));
                 let server =
-                    HttpServer::start(router.clone(), config.http, &home.socket(), guard, registry.metrics())
-                        .await?;
+                    HttpServer::start(router.clone(), at, &home.socket(), guard, registry.metrics()).await?;
                 let own = format!("http://{}", server.address());
                 if config.upstream.as_ref().is_some_and(|it| it.endpoint == own) {
                     return Err(NodeError::OwnUpstream { endpoint: own });
@@ -202,7 +207,8 @@ impl Node {
             }
             Mode::Command | Mode::Local => None,
         };
-        Ok(Self { registry, network, router, server, reloading, page })
+        let tells = server.is_some().then(|| tokio::spawn(hourly::tell(registry.clone())).abort_handle());
+        Ok(Self { registry, network, router, server, reloading, page, hourly: tells })
     }
 
     /// Returns the routes of the local API, for calls within this process.
@@ -229,6 +235,11 @@ impl Node {
         self.network.listen_addresses().await
     }
 
+    /// Returns why the node cannot do its work now; `None` where it can.
+    pub async fn unready(&self) -> Option<String> {
+        unready(&self.network).await
+    }
+
     /// Returns the address of the local API; `None` where the node does not serve it.
     pub fn http(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(HttpServer::address)
@@ -237,6 +248,7 @@ impl Node {
     /// Stops the API, then the background tasks, then the network, and syncs the store's index last.
     pub async fn shutdown(self) {
         self.page.end();
+        self.hourly.iter().for_each(AbortHandle::abort);
         if let Some(server) = self.server {
             server.shutdown().await;
         }
@@ -262,6 +274,7 @@ fn steering(reloading: &Arc<Reloading>, registry: &Registry, network: &Network) 
             let network = listening.clone();
             async move { unready(&network).await }
         },
+        telemetry::recent::since,
     )
 }
 

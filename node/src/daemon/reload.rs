@@ -2,6 +2,7 @@
 //! a running node can take counts at once, and the rest is named.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::sync::{Mutex, PoisonError};
 
 use reg_api::settings::{ConfigReport, Reloaded, SettingChange, Settings};
@@ -13,10 +14,12 @@ use crate::gateway::guard::Origins;
 use crate::registry::{Adjusted, Registry};
 
 /// What a node was started with beside its file: flags and variables, and in words which of them sets which key.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Started {
     pub overrides: Overrides,
     pub origins: BTreeMap<SettingKey, String>,
+    /// The listener of the local API, where a supervisor has opened it. It takes the place of `http.listen`.
+    pub listener: Option<TcpListener>,
 }
 
 /// The configuration of a running node, and what takes changes of it.
@@ -87,7 +90,7 @@ impl Reloading {
             cache: held.cache,
         });
         self.origins.set(held.origins.clone());
-        telemetry::set_filter(&held.log_filter);
+        telemetry::set_filter(&held.log.filter);
         tracing::info!(
             taken = reloaded.taken.len(),
             needs_restart = reloaded.needs_restart.len(),

@@ -1,10 +1,12 @@
-//! Logs to standard error, where no result is ever printed, or to a file. What is logged comes from peers and files too, so every
-//! field goes through [`Printable`].
+//! Logs to standard error, where no result is ever printed, or to a file that begins anew when it is full. The last lines are kept for
+//! the page. What is logged comes from peers and files too, so every field goes through [`Printable`].
+
+mod fields;
+pub(crate) mod recent;
+mod rotating;
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io;
-use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use reg_api::printable::Printable;
@@ -14,36 +16,32 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use self::fields::Json;
+use self::recent::Recent;
+use self::rotating::Rotating;
+use super::config::{LogFormat, LogSettings};
 
 /// Changes the filter of the log that runs.
 type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
 static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
-/// Where and how to log.
-#[derive(Debug, Clone, Copy)]
-pub struct Logging<'a> {
-    /// The filter; `REG_LOG` and `RUST_LOG` win over it.
-    pub filter: &'a str,
-    /// Whether lines on standard error may be coloured. Those of a file are not.
-    pub has_colours: bool,
-    /// The file that lines are appended to, in place of standard error.
-    pub file: Option<&'a Path>,
-}
-
-/// Starts logging. A second start of a process changes nothing.
+/// Starts logging as the settings say; `REG_LOG` and `RUST_LOG` win over their filter. Lines on standard error may have colours if
+/// `has_colours`; those of a file have none. A second start of a process changes nothing.
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn start(logging: Logging<'_>) -> io::Result<()> {
-    let filter = from_env().unwrap_or_else(|| filter(logging.filter));
-    let Some(path) = logging.file else {
-        init(filter, logging.has_colours, io::stderr);
+pub fn start(settings: &LogSettings, has_colours: bool) -> io::Result<()> {
+    let filter = from_env().unwrap_or_else(|| filter(&settings.filter));
+    let Some(path) = &settings.file else {
+        init(filter, settings.format, has_colours, io::stderr);
         return Ok(());
     };
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
-    init(filter, false, Mutex::new(file));
+    let file = Rotating::open(path, settings.rotate_size, settings.rotate_keep)?;
+    init(filter, settings.format, false, Mutex::new(file));
     Ok(())
 }
 
@@ -63,11 +61,11 @@ fn filter(text: &str) -> EnvFilter {
     EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
-fn init<W>(filter: EnvFilter, has_colours: bool, writer: W)
+fn init<W>(filter: EnvFilter, format: LogFormat, has_colours: bool, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let (subscriber, set) = subscriber(filter, has_colours, writer);
+    let (subscriber, set) = subscriber(filter, format, has_colours, writer);
     if subscriber.try_init().is_ok() {
         drop(SET_FILTER.set(set));
     }
@@ -75,9 +73,10 @@ where
 
 fn subscriber<W>(
     filter: EnvFilter,
+    format: LogFormat,
     has_colours: bool,
     writer: W,
-) -> (impl Subscriber + Send + Sync, SetFilter)
+) -> (Box<dyn Subscriber + Send + Sync>, SetFilter)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -85,11 +84,22 @@ where
         .with_env_filter(filter)
         .fmt_fields(debug_fn(field).delimited(" "))
         .with_writer(writer)
-        .with_ansi(has_colours)
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
-    // It fails where the log has ended, which it does with the process.
-    (builder.finish(), Box::new(move |filter| drop(handle.reload(filter))))
+        .with_ansi(has_colours);
+    // A change of the filter fails where the log has ended, which it does with the process.
+    match format {
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set: SetFilter = Box::new(move |filter| drop(handle.reload(filter)));
+            (Box::new(builder.finish().with(Recent)), set)
+        }
+        LogFormat::Json => {
+            let builder = builder.event_format(Json).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set: SetFilter = Box::new(move |filter| drop(handle.reload(filter)));
+            (Box::new(builder.finish().with(Recent)), set)
+        }
+    }
 }
 
 /// Writes a field of an event or of a span.
@@ -125,7 +135,8 @@ mod tests {
     fn logged(has_colours: bool) -> String {
         let written = Written::default();
         let own = written.clone();
-        let (subscriber, _) = subscriber(EnvFilter::new("trace"), has_colours, move || own.clone());
+        let (subscriber, _) =
+            subscriber(EnvFilter::new("trace"), LogFormat::Text, has_colours, move || own.clone());
         tracing::subscriber::with_default(subscriber, || {
             let mut state = 0x9e37_79b9_u32;
             for _ in 0..10_000 {
@@ -149,7 +160,8 @@ mod tests {
     fn a_filter_can_change_while_the_log_runs() {
         let written = Written::default();
         let own = written.clone();
-        let (subscriber, set) = subscriber(EnvFilter::new("error"), false, move || own.clone());
+        let (subscriber, set) =
+            subscriber(EnvFilter::new("error"), LogFormat::Text, false, move || own.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("first");
             set(EnvFilter::new("info"));
@@ -157,6 +169,24 @@ mod tests {
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         assert!(!text.contains("first") && text.contains("second"), "{text}");
+    }
+
+    #[test]
+    fn a_line_of_json_is_one_object() {
+        let written = Written::default();
+        let own = written.clone();
+        let (subscriber, _) = subscriber(EnvFilter::new("info"), LogFormat::Json, true, move || own.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(bytes = 7_u64, model = %"a\nb\x1b[2J", "a pull has ended");
+            tracing::debug!("not wanted");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert_eq!(line["message"], "a pull has ended");
+        assert_eq!((line["level"].as_str(), line["fields"]["bytes"].as_u64()), (Some("info"), Some(7)));
+        let model = line["fields"]["model"].as_str().unwrap();
+        assert!(!model.contains(['\n', '\x1b']) && line["time"].as_u64().is_some(), "{line}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use data_encoding::BASE64;
 use serde_json::json;
 
 use super::page::PageTokens;
+use super::refused::Refused;
 use super::server::{BUSY, Connection};
 
 /// How a browser says which page a request is from: `same-origin`, `same-site`, `cross-site`, or `none` for the user.
@@ -51,6 +52,7 @@ struct Required {
     /// The tokens that tabs of the page got.
     tabs: PageTokens,
     origins: Origins,
+    refused: Refused,
 }
 
 /// Origins of pages that may read, as in `https://page.example`. They may change while the node runs.
@@ -83,6 +85,18 @@ enum Refusal {
     Token,
 }
 
+impl Refusal {
+    /// Says for the log why a request is refused.
+    const fn why(self) -> &'static str {
+        match self {
+            Self::Host => "host is not this machine",
+            Self::Origin => "origin is not this API",
+            Self::Site => "it comes from a page of another site",
+            Self::Token => "token is missing or wrong",
+        }
+    }
+}
+
 /// A request that is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Admitted {
@@ -94,7 +108,8 @@ struct Admitted {
 impl Guard {
     /// Returns a guard for a server at `address` with this token and those of `tabs`. Pages of `origins` may read.
     pub fn new(address: SocketAddr, token: String, tabs: PageTokens, origins: impl Into<Origins>) -> Self {
-        Self(Arc::new(Required { address, token, tabs, origins: origins.into() }))
+        let (origins, refused) = (origins.into(), Refused::default());
+        Self(Arc::new(Required { address, token, tabs, origins, refused }))
     }
 
     /// Puts this guard before every route of a router.
@@ -210,6 +225,7 @@ async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         }
         Err(refusal) => refusal,
     };
+    guard.0.refused.tell(request.uri().path(), refusal.why());
     let response = match refusal {
         Refusal::Host => refused(StatusCode::FORBIDDEN, "host is not this machine"),
         Refusal::Origin => refused(StatusCode::FORBIDDEN, "origin is not this API"),

@@ -15,6 +15,7 @@ mod blob;
 pub mod guard;
 mod metrics;
 mod owner;
+mod refused;
 pub mod server;
 mod signer;
 mod unknown;

@@ -37,8 +37,8 @@ use super::guard::{Caller, Guard};
 use super::metrics::counted;
 use crate::metrics::Metrics;
 
-/// How long requests under way may take once the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long requests under way may take once the server stops. With 3 s for announcements, a daemon stops within 5 s.
+const GRACE: Duration = Duration::from_millis(1500);
 /// Connections of the port at once. Ollama opens 16 for each blob, Hugging Face's clients 8.
 const CONNECTIONS_MAX: usize = 256;
 /// Connections of the socket at once: each command of the owner has one.
@@ -59,6 +59,30 @@ pub enum ServeError {
     Socket { path: PathBuf, source: io::Error },
 }
 
+/// Where a server listens.
+#[derive(Debug)]
+pub enum At {
+    Address(SocketAddr),
+    /// A listener that is open already, and does not block.
+    Passed(std::net::TcpListener),
+}
+
+impl At {
+    async fn open(self) -> Result<(TcpListener, SocketAddr), ServeError> {
+        let (address, opened) = match self {
+            Self::Address(address) => (address, TcpListener::bind(address).await),
+            Self::Passed(listener) => {
+                let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+                (listener.local_addr().unwrap_or(unknown), TcpListener::from_std(listener))
+            }
+        };
+        let bind = |source| ServeError::Bind { address, source };
+        let listener = opened.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        Ok((listener, address))
+    }
+}
+
 /// The running server, on both.
 #[derive(Debug)]
 pub struct HttpServer {
@@ -69,21 +93,19 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves `router` on `address`, behind the `guard` for the address that it gets, and on `socket`, where every caller is
+    /// Serves `router` at `at`, behind the `guard` for the address that it gets, and on `socket`, where every caller is
     /// the owner. Counts the requests of both in `metrics`.
     ///
     /// # Errors
     /// Fails where the port is taken, or the socket cannot be created.
     pub async fn start(
         router: Router,
-        address: SocketAddr,
+        at: At,
         socket: &Path,
         guard: impl FnOnce(SocketAddr) -> Guard,
         metrics: &Metrics,
     ) -> Result<Self, ServeError> {
-        let bind = |source| ServeError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let (listener, address) = at.open().await?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let bounded = router.clone().layer(middleware::from_fn_with_state(Crowd::default(), turns::admit));
@@ -104,7 +126,7 @@ impl HttpServer {
         self.address
     }
 
-    /// Stops: takes no new requests, and gives those under way 5 s.
+    /// Stops: takes no new requests, and gives those under way 1.5 s.
     pub async fn shutdown(mut self) {
         drop(std::fs::remove_file(&self.socket));
         self.stop.send_replace(true);

@@ -43,5 +43,6 @@ mod donate;
 mod kill_loop;
 
 mod memory;
-
+mod operations;
 mod packages;
+mod stopping;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Keys for which the sample shows an example, because by default they are not set.
-const EXAMPLES: [&str; 14] = [
+const EXAMPLES: [&str; 15] = [
     "publish_key",
     "upstream",
     "key ",
@@ -18,6 +18,7 @@ const EXAMPLES: [&str; 14] = [
     "ca_file",
     "webhook",
     "donors",
+    "file",
 ];
 
 #[test]
@@ -43,7 +44,7 @@ fn what_is_shown_says_every_key_and_means_the_same() {
                upnp = false\n[transfer]\nzone = ['10.1.2.3/16']\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'\n\
                [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*/*']\nreplicas = 3\nzone = 'rack-1'\n\
                [domains]\nresolver = '10.0.0.53:53'\nca_file = '/ca.pem'\nprivate = ['lab.example']\nhttps_port = 8443\n\
-               [health]\nwebhook = 'https://hooks.example/reg'\nzones = { rack-1 = ['10.1.0.0/16'] }\n[donate]\ndonors = 4";
+               [health]\nwebhook = 'https://hooks.example/reg'\nzones = { rack-1 = ['10.1.0.0/16'] }\n[donate]\ndonors = 4\n[log]\nfile = '/reg.log'";
     let meant = Config::new(toml::from_str(set).unwrap(), Overrides::default()).unwrap();
     let written = meant.written().to_toml();
     assert_eq!(Config::new(toml::from_str(&written).unwrap(), Overrides::default()).unwrap(), meant);

@@ -28,6 +28,7 @@ use reg_api::doctor::Diagnosis;
 use reg_api::fault::FaultKind;
 use reg_api::folder::FolderRequest;
 use reg_api::ingest::{Ingest, IngestPlan};
+use reg_api::page::{LogLine, LogRequest};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
     Abandoned, Collected, FileInfo, KnownPeer, ModelInfo, ModelSummary, Paused, PeerAdded, PeerReport,
@@ -142,6 +143,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/config", post(config))
         .route("/v1/reload", post(reload))
         .route("/v1/doctor", post(doctor))
+        .route("/v1/logs", post(logs))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/pin", post(pin))
@@ -344,6 +346,14 @@ async fn config(Extension(steering): Extension<Steering>) -> Answer<ConfigReport
 /// Examines the node: for the owner alone, because the findings name files.
 async fn doctor(Extension(steering): Extension<Steering>) -> Json<Diagnosis> {
     Json(steering.examine().await)
+}
+
+/// Answers with the last lines of the log: for the owner alone, because they name models, peers and files.
+async fn logs(
+    Extension(steering): Extension<Steering>,
+    Json(request): Json<LogRequest>,
+) -> Json<Vec<LogLine>> {
+    Json(steering.lines(request.after))
 }
 
 /// Takes the changes of the configuration that a running node can take.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use reg_api::doctor::Diagnosis;
+use reg_api::page::LogLine;
 use reg_api::settings::{ConfigReport, Reloaded, Settings};
 
 use super::error::ErrorDocument;
@@ -14,6 +15,7 @@ type TellSettings = dyn Fn() -> Settings + Send + Sync;
 type TellReport = dyn Fn() -> ConfigReport + Send + Sync;
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Examine = dyn Fn() -> Later<Diagnosis> + Send + Sync;
+type Lines = dyn Fn(u64) -> Vec<LogLine> + Send + Sync;
 type Unready = dyn Fn() -> Later<Option<String>> + Send + Sync;
 type Reload = dyn Fn() -> Result<Reloaded, ErrorDocument> + Send + Sync;
 
@@ -25,6 +27,7 @@ pub struct Steering {
     reload: Arc<Reload>,
     examine: Arc<Examine>,
     unready: Arc<Unready>,
+    lines: Arc<Lines>,
 }
 
 impl fmt::Debug for Steering {
@@ -41,6 +44,7 @@ impl Steering {
         reload: impl Fn() -> Result<Reloaded, ErrorDocument> + Send + Sync + 'static,
         examine: impl Fn() -> F + Send + Sync + 'static,
         unready: impl Fn() -> G + Send + Sync + 'static,
+        lines: impl Fn(u64) -> Vec<LogLine> + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Diagnosis> + Send + 'static,
@@ -52,7 +56,13 @@ impl Steering {
             reload: Arc::new(reload),
             examine: Arc::new(move || Box::pin(examine())),
             unready: Arc::new(move || Box::pin(unready())),
+            lines: Arc::new(lines),
         }
+    }
+
+    /// Returns the last lines of the log after the one with this number.
+    pub(super) fn lines(&self, after: u64) -> Vec<LogLine> {
+        (self.lines)(after)
     }
 
     /// Returns why the node cannot do its work yet; `None` where it can.

@@ -61,6 +61,7 @@ impl Publishing {
                 committed
             })
             .await??;
+            tracing::info!(reference = %published.reference, manifest = %published.manifest, "a model is published");
             publishing.resolver.views.forget(published.publisher, &published.model, &tag.record().tag);
             reporter.stage("announcing", &published.reference);
             let (news, manifest) = (publishing.news.clone(), published.manifest);

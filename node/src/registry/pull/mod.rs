@@ -18,6 +18,7 @@ mod puller;
 mod reuse;
 mod shared_tensors;
 mod tensors;
+mod told;
 mod verify;
 mod versions;
 

@@ -29,6 +29,7 @@ use tokio::task::spawn_blocking;
 use super::by_ticket::note_moved;
 use super::early::{Step, Steps, tell};
 use super::error::PullError;
+use super::told::Told;
 use super::{Puller, into_hf_cache};
 use crate::metrics::PullEnd;
 use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
@@ -133,9 +134,22 @@ impl Puller {
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
         let start = Instant::now();
-        self.meet_first(&request, reporter).await;
-        let said = self.ask_domain(&request, reporter).await?;
-        let mut pulled = self.pull_named(&request, records, start, reporter).await?;
+        let told = Told::begin(&request.reference, start);
+        let result = self.pull_met(&request, records, start, reporter).await;
+        told.end(&result);
+        result
+    }
+
+    async fn pull_met(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        records: RecordChoice,
+        start: Instant,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
+        self.meet_first(request, reporter).await;
+        let said = self.ask_domain(request, reporter).await?;
+        let mut pulled = self.pull_named(request, records, start, reporter).await?;
         pulled.notes.splice(0..0, said);
         Ok(pulled)
     }

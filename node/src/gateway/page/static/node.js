@@ -107,6 +107,34 @@ function doctor() {
     ];
 }
 
+/** The last lines of the log, which go on while the view is shown. */
+function log() {
+    const shown = h('pre', { class: 'log', tabindex: '0', 'aria-label': 'The last lines of the log' });
+    const lines = [];
+    let last = 0;
+    const read = async () => {
+        if (!shown.isConnected) {
+            clearInterval(timer);
+            return;
+        }
+        try {
+            const news = await post('/v1/logs', { after: last });
+            if (news.length) {
+                last = news.at(-1).id;
+                lines.push(...news.map((it) => `${new Date(it.time * 1000).toISOString().slice(0, 19).replace('T', ' ')} ${it.level.padEnd(5)} ${it.text}`));
+                lines.splice(0, Math.max(0, lines.length - 200));
+                shown.textContent = lines.join('\n');
+                shown.scrollTop = shown.scrollHeight;
+            }
+        } catch {
+            // The node is gone for now: the page says so elsewhere.
+        }
+    };
+    const timer = setInterval(read, 3000);
+    setTimeout(read);
+    return shown;
+}
+
 export function show(root, { on }) {
     const body = h('div', null, waits('Reading the figures of the node…'));
     const limited = h('div', null, waits('Reading what it was started with…'));
@@ -130,6 +158,7 @@ export function show(root, { on }) {
     const uptime = live.status?.uptime_seconds;
     fill(root, head('Node', top), body, section('Limits and network', limited),
         section('Doctor', rights.owner ? doctor() : needsRights()),
+        section('Log', rights.owner ? log() : needsRights()),
         section('Version', facts([['reg', rights.version], ['Up', uptime ? span(uptime) : null]]), h('p', { class: 'quiet' }, 'The same in a terminal: ', terminal('reg status'))));
     draw();
     if (rights.owner) {
