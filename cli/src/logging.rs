@@ -21,6 +21,9 @@ pub fn start(global: &Global, filter: &str) -> Result<(), CliError> {
 
 /// Starts logging as a daemon, with the settings of its configuration. `-v` and `--log-file` win over them.
 pub fn start_as(global: &Global, settings: LogSettings) -> Result<(), CliError> {
+    if global.verbose > 0 {
+        telemetry::fix_filter();
+    }
     let filter = match global.verbose {
         0 => settings.filter,
         1 => VERBOSE.to_owned(),

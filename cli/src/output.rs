@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reg_api::printable::Printable;
 use reg_api::size::{Given, Size};
@@ -101,6 +102,14 @@ fn put(text: &Printable, end: &str) -> Result<(), CliError> {
     send(&format!("{text}{end}"))
 }
 
+/// Whether the program that reads the output has ended.
+static READER_HAS_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether the program that reads the output has ended, so that more output is for nothing.
+pub fn reader_has_gone() -> bool {
+    READER_HAS_GONE.load(Ordering::Relaxed)
+}
+
 /// Writes a text that has been made printable.
 fn send(text: &str) -> Result<(), CliError> {
     let written = pager::write(text).unwrap_or_else(|| {
@@ -108,7 +117,10 @@ fn send(text: &str) -> Result<(), CliError> {
         out.write_all(text.as_bytes()).and_then(|()| out.flush())
     });
     match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            READER_HAS_GONE.store(true, Ordering::Relaxed);
+            Ok(())
+        }
         Err(error) => Err(CliError::new("other", format_args!("standard output: {error}"))),
         Ok(()) => Ok(()),
     }

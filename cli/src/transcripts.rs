@@ -16,9 +16,14 @@ use crate::wrap::{BELOW, wrapped};
 const COLUMNS: usize = 80;
 
 /// Commands that no transcript shows as text, or with `--json`, and why.
-const NOT_SHOWN: [(&str, &str); 2] = [
+const NOT_SHOWN: [(&str, &str); 4] = [
     ("complete-words", "scripts of shells ask it: tests/command_line/shells.rs runs them"),
     ("completion --json", "it prints a script"),
+    (
+        "doctor",
+        "what it finds is the machine's: testnet/tests/job/doctor.rs breaks one, docs/guide/operations.md shows it",
+    ),
+    ("doctor --json", "the same"),
 ];
 
 /// Kinds of errors that no transcript shows, and the test that does.

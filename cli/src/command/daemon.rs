@@ -1,11 +1,14 @@
 //! `reg daemon`: runs a node until SIGTERM or Ctrl-C.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use reg_node::daemon::{HubAccount, Mode, Node, NodeError, Overrides, Service, Started, passed_listener};
 use reg_node::store::OpenError;
 use serde_json::json;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Daemon, Global};
 use crate::client::{config, home, is_alive, overrides};
@@ -72,6 +75,8 @@ pub async fn run(global: &Global, args: Daemon, origins: Origins) -> Result<Exit
         }
         Err(error) => return Err(node_error(&error)),
     };
+    let signals = Signals::listen()
+        .map_err(|error| CliError::new("other", format_args!("signals cannot be listened for: {error}")))?;
     let listen = node.listen_addresses().await;
     let http = node.http().map(|address| address.to_string());
     if global.json {
@@ -88,7 +93,7 @@ pub async fn run(global: &Global, args: Daemon, origins: Origins) -> Result<Exit
     tracing::info!(version = env!("CARGO_PKG_VERSION"), peer = %node.peer_id(), http = at, "the node has started");
     service.ready(&format!("serving http://{at}"));
     tokio::select! {
-        () = serve(&node) => {}
+        () = signals.obey(&node) => {}
         () = watch(&node, &service) => {}
     }
     tracing::info!("stopping");
@@ -99,42 +104,70 @@ pub async fn run(global: &Global, args: Daemon, origins: Origins) -> Result<Exit
     Ok(output::ok())
 }
 
+/// How many times as soon as it tells the supervisor a daemon looks again whose network did not answer: one answer that comes late must
+/// not end it.
+const LOOKS_AGAIN: u32 = 10;
+
 /// Tells the supervisor that the node is well, as often as it asks for that, as long as the network answers. Never ends.
 async fn watch(node: &Node, service: &Service) {
     let Some(beat) = service.beat() else { return std::future::pending().await };
     loop {
-        match node.unready().await {
-            None => service.is_well(),
-            Some(why) => {
-                tracing::warn!(why, "the node is not well, and the supervisor is not told that it is")
+        let pause = if node.answers().await {
+            service.is_well();
+            beat
+        } else {
+            tracing::warn!(
+                "the network does not answer, so the supervisor is not told that the node is well"
+            );
+            beat / LOOKS_AGAIN
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The signals that the daemon obeys. They are listened for before anything is told to have started: one that came before would end
+/// the process, or be lost.
+#[cfg(unix)]
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
+    }
+
+    /// Waits for SIGTERM or Ctrl-C. Reads the configuration again at each SIGHUP.
+    async fn obey(mut self, node: &Node) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                Some(()) = self.hangup.recv() => reload(node).await,
             }
         }
-        tokio::time::sleep(beat).await;
     }
 }
 
-/// Waits for SIGTERM or Ctrl-C. Reads the configuration again at each SIGHUP.
-#[cfg(unix)]
-async fn serve(node: &Node) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut hangup)) = signals else {
-        drop(tokio::signal::ctrl_c().await);
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => return,
-            _ = terminate.recv() => return,
-            Some(()) = hangup.recv() => reload(node).await,
-        }
-    }
-}
-
-/// Waits for Ctrl-C.
+/// Ctrl-C, which is all that the daemon obeys here.
 #[cfg(not(unix))]
-async fn serve(_: &Node) {
-    drop(tokio::signal::ctrl_c().await);
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Waits for Ctrl-C.
+    async fn obey(self, _: &Node) {
+        drop(tokio::signal::ctrl_c().await);
+    }
 }
 
 /// Reads the configuration again, and says what that has changed.

@@ -38,6 +38,9 @@ async fn watch(global: &Global) -> Result<ExitCode, CliError> {
         } else {
             output::line(line(&status, before.as_ref()))?;
         }
+        if output::reader_has_gone() {
+            return Ok(output::ok());
+        }
         before = Some(status);
         tokio::time::sleep(EVERY).await;
     }

@@ -78,7 +78,11 @@ impl Examined {
             found.extend(servers.findings);
             found
         });
-        let mut found = blocking.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let mut found = blocking.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The node stops.
+            Err(_) => Vec::new(),
+        });
         found.extend(connected);
         found
     }

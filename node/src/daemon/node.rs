@@ -235,9 +235,9 @@ impl Node {
         self.network.listen_addresses().await
     }
 
-    /// Returns why the node cannot do its work now; `None` where it can.
-    pub async fn unready(&self) -> Option<String> {
-        unready(&self.network).await
+    /// Tells whether the network answers in time. One that listens on no address is well: it was told so.
+    pub async fn answers(&self) -> bool {
+        self.network.is_offline() || timeout(NETWORK_PATIENCE, self.network.listen_addresses()).await.is_ok()
     }
 
     /// Returns the address of the local API; `None` where the node does not serve it.

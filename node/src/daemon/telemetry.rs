@@ -7,6 +7,7 @@ mod rotating;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use reg_api::printable::Printable;
@@ -29,6 +30,14 @@ type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
 static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
+/// Whether a flag has set the filter, so that no configuration changes it.
+static IS_FIXED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps the filter of the log that runs, whatever a configuration says from now on.
+pub fn fix_filter() {
+    IS_FIXED.store(true, Ordering::Relaxed);
+}
+
 /// Starts logging as the settings say; `REG_LOG` and `RUST_LOG` win over their filter. Lines on standard error may have colours if
 /// `has_colours`; those of a file have none. A second start of a process changes nothing.
 ///
@@ -45,9 +54,9 @@ pub fn start(settings: &LogSettings, has_colours: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces the filter of the log that runs, unless `REG_LOG` or `RUST_LOG` has set it.
+/// Replaces the filter of the log that runs, unless `REG_LOG`, `RUST_LOG` or a flag has set it.
 pub fn set_filter(text: &str) {
-    if let (Some(set), None) = (SET_FILTER.get(), from_env()) {
+    if let (Some(set), false, None) = (SET_FILTER.get(), IS_FIXED.load(Ordering::Relaxed), from_env()) {
         set(filter(text));
     }
 }

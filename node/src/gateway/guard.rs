@@ -3,7 +3,8 @@
 //! A page in a browser can send requests to loopback, and, by DNS rebinding, under a host name of its own. So `Host` must be a
 //! name of loopback; its port may be another one, which `ssh -L` forwards. `Origin` must be the same address, or one that the
 //! user has configured. Images and scripts of a page have no `Origin`: there `Sec-Fetch-Site` tells. A request that changes
-//! anything needs the token, which only the user's files hold. Beyond loopback, every request does.
+//! anything needs the token, which only the user's files hold. Beyond loopback, every request but
+//! [`LIVE`] and [`READY`] does.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -225,7 +226,10 @@ async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         }
         Err(refusal) => refusal,
     };
-    guard.0.refused.tell(request.uri().path(), refusal.why());
+    // The rest of such a path is a capability.
+    let path = request.uri().path();
+    let shown = if path.starts_with(UPLOADS) { UPLOADS } else { path };
+    guard.0.refused.tell(shown, refusal.why());
     let response = match refusal {
         Refusal::Host => refused(StatusCode::FORBIDDEN, "host is not this machine"),
         Refusal::Origin => refused(StatusCode::FORBIDDEN, "origin is not this API"),

@@ -160,6 +160,9 @@ fn embedded(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
+/// Single addresses that names may add: a name that leads elsewhere each time must not fill the memory.
+const NAMED_MAX: usize = 1024;
+
 /// The open ranges. Cheap to clone; the transport and the event loop share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OpenRanges(Arc<Mutex<Open>>);
@@ -178,15 +181,17 @@ impl OpenRanges {
         self.connected(address);
     }
 
-    /// Looks up the name in an address that the user or the configuration gave, in the background, and opens for good the
-    /// ranges of what it leads to, as for an address with an IP. Does nothing for other addresses, and where the look-up fails.
+    /// Looks up the name in an address that the user or the configuration gave, in the background, and lets the addresses be
+    /// dialled that it leads to. Their ranges stay closed: the user has named a host, and an answer of the DNS no consent to
+    /// more. Does nothing for other addresses, and where the look-up fails.
     pub(super) fn open_named(&self, address: &Multiaddr) {
         let Some(name) = address.iter().next().and_then(dns_name) else { return };
-        let open = self.clone();
+        let (open, address) = (self.clone(), without_peer(address));
         tokio::spawn(async move {
             let found = timeout(NAME_PATIENCE, lookup_host((name.as_str(), 0))).await;
             for socket in found.ok().and_then(Result::ok).into_iter().flatten() {
-                open.open(&Multiaddr::from(socket.ip()));
+                let ip = Multiaddr::from(socket.ip());
+                open.allow_for_good(ip.iter().chain(address.iter().skip(1)).collect());
             }
         });
     }
@@ -214,6 +219,14 @@ impl OpenRanges {
     /// be dialled for it.
     pub(super) fn allow(&self, address: &Multiaddr) {
         *self.lock().addresses.entry(without_peer(address)).or_default() += 1;
+    }
+
+    /// Lets a single address be dialled that a name of the user leads to, unless [`NAMED_MAX`] addresses are allowed already.
+    fn allow_for_good(&self, address: Multiaddr) {
+        let mut open = self.lock();
+        if open.addresses.len() < NAMED_MAX {
+            open.addresses.entry(address).or_insert(1);
+        }
     }
 
     /// Ends what [`Self::allow`] has begun.

@@ -150,7 +150,7 @@ fn time_of_day(now: u64, told: &[ToldTime], newest: Option<&ToldTime>) -> Findin
     }
     let by = match told.first() {
         Some((server, _)) => format!("and agrees with {server}"),
-        None => "and no server was asked: gateway.upstream and transfer.web_seeds name none".to_owned(),
+        None => "and no server of gateway.upstream and transfer.web_seeds has told the time".to_owned(),
     };
     Finding::ok(Subject::Clock, format!("it says {}, {by}", clock::date(now)))
 }

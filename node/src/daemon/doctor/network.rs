@@ -63,6 +63,7 @@ pub(super) async fn servers(config: &Config) -> Servers {
     let upstream = config.upstream.iter().map(|it| it.endpoint.clone());
     let seeds = config.web_seeds.iter().map(ToString::to_string);
     let mut origins: Vec<String> = upstream.chain(seeds).filter_map(|it| origin(&it)).collect();
+    origins.sort();
     origins.dedup();
     let asked = origins.into_iter().take(SERVERS_MAX).map(|server| async move {
         let answer = webseed::date(&server).await;
@@ -74,21 +75,29 @@ pub(super) async fn servers(config: &Config) -> Servers {
                 found.findings.push(Finding::ok(Subject::Servers, format!("{server} answers")));
                 found.times.extend(time.map(|it| (server, it)));
             }
-            Err(error) => found.findings.push(Finding::warning(
-                Subject::Servers,
-                format!("{server} is not reached: {}", chain(&error)),
-                "nothing comes from it now; see whether it runs, or take it out of the configuration \
-                 (transfer.web_seeds, gateway.upstream)",
-            )),
+            Err(error) => {
+                if let Some(hint) = webseed::dates_hint(&error) {
+                    let what = format!("the certificate of {server} is not valid at the time of this clock");
+                    let fault = Finding::fault(Subject::Clock, FaultKind::Internal, what, &hint);
+                    found.findings.push(fault.try_with("timedatectl set-ntp true"));
+                }
+                found.findings.push(Finding::warning(
+                    Subject::Servers,
+                    format!("{server} is not reached: {}", chain(&error)),
+                    "nothing comes from it now; see whether it runs, or take it out of the configuration \
+                     (transfer.web_seeds, gateway.upstream)",
+                ));
+            }
         }
     }
     found
 }
 
-/// Returns the scheme and the host of a URL.
+/// Returns the scheme and the host of a URL, without a name and a password before it.
 fn origin(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#', '{']).next().filter(|it| !it.is_empty())?;
+    let authority = rest.split(['/', '?', '#', '{']).next()?;
+    let host = authority.rsplit('@').next().filter(|it| !it.is_empty())?;
     Some(format!("{scheme}://{host}/"))
 }
 

@@ -38,14 +38,20 @@ impl Rotating {
         if self.keep == 0 {
             self.file.set_len(0)?;
         } else {
+            // First the new file: where there is no room for one, nothing has moved.
+            let new = {
+                let mut name = self.path.clone().into_os_string();
+                name.push(".new");
+                PathBuf::from(name)
+            };
+            let file = append(&new)?;
             for number in (1..self.keep).rev() {
-                match fs::rename(numbered(number), numbered(number + 1)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+                rename_if_there(&numbered(number), &numbered(number + 1))?;
             }
-            fs::rename(&self.path, numbered(1))?;
-            self.file = append(&self.path)?;
+            // The file may have been moved away by hand, or by another program.
+            rename_if_there(&self.path, &numbered(1))?;
+            fs::rename(&new, &self.path)?;
+            self.file = file;
         }
         self.written = Some(0);
         Ok(())
@@ -68,6 +74,13 @@ impl Write for Rotating {
     }
 }
 
+fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
@@ -86,10 +99,26 @@ mod tests {
             log.write_all(format!("line {number} of ten\n").as_bytes()).unwrap();
         }
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        assert_eq!(read("reg.log"), "line 8 of ten\nline 9 of ten\n");
-        assert_eq!(read("reg.log.1"), "line 6 of ten\nline 7 of ten\n");
-        assert_eq!(read("reg.log.2"), "line 4 of ten\nline 5 of ten\n");
+        assert_eq!(read("reg.log"), "line 9 of ten\n");
+        assert_eq!(read("reg.log.1"), "line 7 of ten\nline 8 of ten\n");
+        assert_eq!(read("reg.log.2"), "line 5 of ten\nline 6 of ten\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_costs_none_of_those_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("reg.log");
+        fs::write(dir.path().join("reg.log.1"), "of before\n").unwrap();
+        let mut log = Rotating::open(&path, 10, 3).unwrap();
+        log.write_all(b"8 bytes\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        for _ in 0..2 {
+            log.write_all(b"8 bytes\n").unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!((read("reg.log"), read("reg.log.1")), ("8 bytes\n".to_owned(), "8 bytes\n".to_owned()));
+        assert_eq!(read("reg.log.2"), "of before\n");
     }
 
     #[test]

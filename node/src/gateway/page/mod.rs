@@ -173,7 +173,9 @@ async fn pieces(
     State(registry): State<Registry>,
     Query(model): Query<Manifest>,
 ) -> Json<Option<PiecesReport>> {
-    Json(registry.pieces(&model.manifest))
+    // The manifest of a model at rest is read from the disk.
+    let read = tokio::task::spawn_blocking(move || registry.pieces(&model.manifest));
+    Json(read.await.unwrap_or_default())
 }
 
 async fn priority(State(registry): State<Registry>, Json(request): Json<PriorityRequest>) -> Answer<Changed> {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::CONNECTIONS_MAX;
 use super::connections::{Connection, UnderWay};
-use crate::gateway::guard::{Caller, busy};
+use crate::gateway::guard::{Caller, LIVE, READY, busy};
 
 /// Requests without the token that are under way at once. The connections beyond them wait for a head, so that there is
 /// always one that can make room.
@@ -73,7 +73,8 @@ struct Underway(#[expect(dead_code, reason = "it is held")] Arc<OwnedSemaphorePe
 pub(super) async fn admit(State(crowd): State<Crowd>, mut request: Request, next: Next) -> Response {
     let is_owners = request.extensions().get() == Some(&Caller::Owner);
     let connection = request.extensions().get::<Connection>().cloned();
-    if is_owners {
+    // A supervisor that was told to come back later would end a node that is only busy.
+    if is_owners || [LIVE, READY].contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let Ok(permit) = crowd.requests.clone().try_acquire_owned() else { return busy() };

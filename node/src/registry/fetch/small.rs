@@ -17,7 +17,7 @@ use reg_proto::wire::{Frame, Rejection};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
+use tracing::info;
 
 use super::traffic::Way;
 use super::{Fetching, Pulling};
@@ -174,7 +174,7 @@ impl Fetch<'_> {
                     };
                     if Digest::of(&bytes) != blob {
                         metrics.piece_rejected(Unwanted::Mismatch);
-                        debug!(%peer, %blob, "a peer sent wrong bytes");
+                        info!(%peer, %blob, "a peer sent wrong bytes and is not asked again");
                         self.fetching.resolver.ban(peer);
                         break;
                     }

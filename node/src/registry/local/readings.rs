@@ -4,7 +4,7 @@
 //! [`REST`] times as long as they took to read. On a node with few models that is some milliseconds.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{CatalogueError, Local};
 use crate::metrics::{Format, PeerWay, Readings, ReplicaStates, StoreBytes, Transport};
@@ -12,10 +12,12 @@ use crate::store::Shares;
 
 /// How many times as long as reading took no other reading begins: reading then takes at most a twentieth of the time.
 const REST: u32 = 20;
+/// The longest rest: after a disk that stood still for a while, the readings are soon of now again.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// The last readings. Held while others are read, so that one client reads for all.
 #[derive(Debug, Default)]
-pub(super) struct LastReadings(tokio::sync::Mutex<Option<(Instant, Readings)>>);
+pub(super) struct LastReadings(Arc<tokio::sync::Mutex<Option<(Instant, Readings)>>>);
 
 impl Local {
     /// Returns all metrics in a format.
@@ -23,15 +25,21 @@ impl Local {
     /// # Errors
     /// The store cannot be read.
     pub async fn metrics(self: &Arc<Self>, format: Format) -> Result<String, CatalogueError> {
-        let mut last = self.readings.0.lock().await;
+        let mut last = self.readings.0.clone().lock_owned().await;
         let is_due = last.as_ref().is_none_or(|(again, _)| Instant::now() >= *again);
-        if is_due {
-            let begun = Instant::now();
-            let readings = self.read().await?;
-            *last = Some((Instant::now() + begun.elapsed() * REST, readings));
-        }
-        let readings = last.as_ref().map(|(_, readings)| readings.clone()).unwrap_or_default();
-        drop(last);
+        let readings = if is_due {
+            let local = self.clone();
+            // A task of its own: where a client goes away, the next one waits for this reading and begins none beside it.
+            let reading = tokio::spawn(async move {
+                let begun = Instant::now();
+                let readings = local.read().await?;
+                *last = Some((Instant::now() + (begun.elapsed() * REST).min(REST_MAX), readings.clone()));
+                Ok::<_, CatalogueError>(readings)
+            });
+            reading.await??
+        } else {
+            last.as_ref().map(|(_, readings)| readings.clone()).unwrap_or_default()
+        };
         Ok(self.fetching.metrics.write(format, &readings))
     }
 

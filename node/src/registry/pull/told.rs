@@ -48,7 +48,7 @@ impl Drop for Told {
     fn drop(&mut self) {
         if !self.has_ended {
             let seconds = self.start.elapsed().as_secs();
-            tracing::info!(reference = %self.reference, seconds, "a pull is given up: its caller has gone");
+            tracing::info!(reference = %self.reference, seconds, "a pull is given up before its end");
         }
     }
 }
