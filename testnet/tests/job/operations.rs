@@ -107,5 +107,9 @@ fn a_node_is_watched_line_by_line_until_ctrl_c() {
     }
     signal(child.id(), Signal::INT);
     assert!(child.wait().expect("it ends").success());
+    // As in `reg status --watch | head -1`.
+    let mut child = home.command(["status", "--watch"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    until("it ends with its reader", || child.try_wait().expect("it is asked").is_some());
     drop(daemon);
 }
