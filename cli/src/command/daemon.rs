@@ -104,8 +104,7 @@ pub async fn run(global: &Global, args: Daemon, origins: Origins) -> Result<Exit
     Ok(output::ok())
 }
 
-/// How many times as soon as it tells the supervisor a daemon looks again whose network did not answer: one answer that comes late must
-/// not end it.
+/// After a look at which the network did not answer, the next one comes this many times as soon. One late answer must not end a daemon.
 const LOOKS_AGAIN: u32 = 10;
 
 /// Tells the supervisor that the node is well, as often as it asks for that, as long as the network answers. Never ends.
