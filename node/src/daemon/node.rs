@@ -195,7 +195,7 @@ impl Node {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
                 let guard = |address| Guard::new(address, token, page.tokens(), origins);
-                let at = passed.map_or(At::Address(config.http), |it| At::Passed(it));
+                let at = passed.map_or(At::Address(config.http), At::Passed);
                 let server =
                     HttpServer::start(router.clone(), at, &home.socket(), guard, registry.metrics()).await?;
                 let own = format!("http://{}", server.address());

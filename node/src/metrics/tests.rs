@@ -29,7 +29,7 @@ fn the_series_are_the_same_however_much_a_node_holds_and_meets() {
         metrics.answered(Dialect::HuggingFace, 200, Duration::from_millis(n));
     }
     let way = |n: usize| PeerWay {
-        is_near: n % 2 == 0,
+        is_near: n.is_multiple_of(2),
         transport: [Transport::Tcp, Transport::Quic, Transport::Relay][n % 3],
     };
     let readings = Readings {

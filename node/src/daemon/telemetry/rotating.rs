@@ -45,11 +45,13 @@ impl Rotating {
                 PathBuf::from(name)
             };
             let file = append(&new)?;
-            for number in (1..self.keep).rev() {
-                rename_if_there(&numbered(number), &numbered(number + 1))?;
+            // It is missing where it was moved away by hand, or by another program.
+            if self.path.exists() {
+                for number in (1..self.keep).rev() {
+                    rename_if_there(&numbered(number), &numbered(number + 1))?;
+                }
+                rename_if_there(&self.path, &numbered(1))?;
             }
-            // The file may have been moved away by hand, or by another program.
-            rename_if_there(&self.path, &numbered(1))?;
             fs::rename(&new, &self.path)?;
             self.file = file;
         }
