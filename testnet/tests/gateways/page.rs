@@ -336,11 +336,9 @@ fn a_pull_of_a_tab_says_why_it_is_slow_and_is_paused_cancelled_and_finished() {
     // What was fetched is kept and shown, of no source, and the pull goes on from there.
     let rest = get(&format!("/v1/transfers/pieces?manifest={manifest}"));
     assert!(rest["stored"].as_u64() > Some(0) && rest["stored"].as_u64() < rest["pieces"].as_u64(), "{rest}");
-    assert_eq!(
-        (rest["pieces"].as_u64(), &rest["sources"]),
-        (pieces["pieces"].as_u64(), &json!([])),
-        "{rest}"
-    );
+    // At rest, the small files count too.
+    assert!(rest["pieces"].as_u64() >= pieces["pieces"].as_u64(), "{rest}");
+    assert_eq!(rest["sources"], json!([]), "{rest}");
     let cells = rest["cells"].as_array().expect("cells");
     assert!(cells.contains(&json!(0)) && cells.contains(&json!(-1)), "{rest}");
     a.run(["config", "set", "transfer.limit_up", "none"]).ok();
