@@ -134,7 +134,7 @@ fn pull(demo: &Demo, home: &Home, reference: &str, dest: &Path, flags: &[&str]) 
     let number = |value: &Value| value.as_f64().unwrap_or_default();
     let (bytes, seconds) = (number(&pulled["bytes_fetched"]), number(&pulled["seconds"]));
     demo.say(format!(
-        "{:.1} MB in {seconds:.2} s, {:.1} MB/s, {} files",
+        "{:.1} MB in {seconds:.2} s, {:.1} MB/s, files: {}",
         bytes / 1e6,
         bytes / 1e6 / seconds,
         pulled["files"]
