@@ -1,6 +1,6 @@
 //! Fills the lines of a terminal with text. What a user copies is never broken: a word without a blank, such as a ticket, a
-//! digest or a path, and a command: between backticks, or behind a colon up to where the sentence goes on. A line that such a word overfills is broken by the terminal alone,
-//! which copies it whole.
+//! digest or a path, and a command: between backticks, or behind a colon up to where the sentence goes on. A line that such a
+//! word overfills is broken by the terminal alone, which copies it whole.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

@@ -67,7 +67,8 @@ pub struct StopDonating {
     pub yes: bool,
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// Parses a number of bytes, as in `8G` or `500M`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
     reg_node::daemon::parse_size(text).ok_or_else(|| "not a size: 500M, 8G or 2T".to_owned())
 }
 

@@ -4,6 +4,8 @@ use clap::Args as ClapArgs;
 use reg_api::search::{RESULTS, SearchOrder};
 use reg_proto::name::Publisher;
 
+use super::donate::size;
+
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -53,9 +55,4 @@ pub struct Search {
     /// Leave out the first results, to see the next ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub skip: usize,
-}
-
-/// Parses a number of bytes, as in `8G` or `500M`.
-fn size(text: &str) -> Result<u64, String> {
-    reg_node::daemon::parse_size(text).ok_or_else(|| "not a size: 500M, 8G or 2T".to_owned())
 }
